@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The sub-commands, one file each, and what several of them share.
+
+mod completions;
+mod create;
+mod delete;
+mod demote;
+mod disks;
+mod events;
+mod extend;
+mod follow;
+mod join;
+mod legs;
+mod pause;
+mod promote;
+mod resume;
+mod status;
+mod stop;
+mod support;
+mod unextend;
+mod wait;
+
+use anyhow::Result;
+
+use crate::cli::Command;
+use crate::env::Env;
+use crate::error::Status;
+
+/// Does what the command line says.
+///
+/// # Errors
+///
+/// A sentence for the user; [`crate::error::status_of`] has its exit status.
+pub fn run(command: Command, env: &mut Env<'_>) -> Result<Status> {
+    match command {
+        Command::Create(args) => create::run(&args, env),
+        Command::Join(args) => join::run(&args, env),
+        Command::Extend(args) => extend::run(&args, env),
+        Command::Unextend(args) => unextend::run(&args, env),
+        Command::Delete(args) => delete::run(&args, env),
+        Command::Stop(args) => stop::run(&args, env),
+        Command::Promote(args) => promote::run(&args, env),
+        Command::Demote(args) => demote::run(&args, env),
+        Command::Pause(args) => pause::run(&args, env),
+        Command::Resume(args) => resume::run(&args, env),
+        Command::Status(args) => status::run(&args, env),
+        Command::Events(args) => events::run(&args, env),
+        Command::Wait(args) => wait::run(&args, env),
+        Command::Disks(args) => disks::run(&args, env),
+        Command::Completions(args) => completions::run(&args, env),
+    }
+}

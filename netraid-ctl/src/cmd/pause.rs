@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `pause`: stop replication for a while.
+
+use anyhow::{anyhow, Result};
+
+use super::follow::{listen, until, Seen};
+use super::legs;
+use super::support::{by_leg, look, EALREADY};
+use crate::cli::PauseResume;
+use crate::env::Env;
+use crate::error::{refused, Failure, Status};
+use crate::gen::{cmd, State};
+use crate::model::{state_word, Leg, Mirror};
+use crate::nl::EventStream;
+
+pub(super) fn run(args: &PauseResume, env: &mut Env<'_>) -> Result<Status> {
+    let name = &args.mirror.name;
+    let action = format!("pause mirror {name}");
+    let mut stream = listen(env, name, &action)?;
+    let mirror = look(stream.client(), name, &action)?;
+    let mut asked = Vec::new();
+    for leg in legs::chosen(&mirror, args.leg, &action)? {
+        if leg.state == State::Paused {
+            writeln!(
+                env.out,
+                "Leg {} of mirror {name} ({}) is already paused.",
+                leg.id,
+                leg.peer()
+            )?;
+            continue;
+        }
+        match stream.client().request(cmd::LEG_PAUSE, &by_leg(name, leg.id)) {
+            Ok(_) => asked.push(leg),
+            Err(error) if error.errno() == Some(EALREADY) => asked.push(leg),
+            Err(error) => return Err(refused(&action, error, |_| None)),
+        }
+    }
+    reach(&asked, args, &action, &mut stream, env, |state| state == State::Paused)
+}
+
+/// Waits until the legs are in a state, and says in which.
+pub(super) fn reach(
+    asked: &[Leg],
+    args: &PauseResume,
+    action: &str,
+    stream: &mut EventStream,
+    env: &mut Env<'_>,
+    wanted: impl Fn(State) -> bool,
+) -> Result<Status> {
+    if asked.is_empty() {
+        return Ok(Status::Done);
+    }
+    let name = &args.mirror.name;
+    let ours = |mirror: &Mirror| -> Vec<Leg> {
+        let ours = |leg: &&Leg| asked.iter().any(|asked| asked.id == leg.id);
+        mirror.legs.iter().filter(ours).cloned().collect()
+    };
+    let mut last = None;
+    let reached = until(env, name, stream, args.timeout, |seen| match seen {
+        Seen::Mirror(mirror) => {
+            let legs = ours(mirror);
+            if legs.is_empty() {
+                return Err(anyhow!("cannot {action}: the leg was removed meanwhile"));
+            }
+            last = legs.iter().find_map(|leg| leg.told.reason.clone());
+            Ok(legs.iter().all(|leg| wanted(leg.state)).then_some(legs))
+        }
+        Seen::Refused(reason) => Err(anyhow!("cannot {action}: {}", reason.trim_end_matches('.'))),
+        Seen::Gone => Err(anyhow!("cannot {action}: the mirror was deleted meanwhile")),
+    })?;
+    let Some(legs) = reached else {
+        let why = last
+            .filter(|reason| !reason.is_empty())
+            .map(|reason| format!(": {reason}"))
+            .unwrap_or_default();
+        return Err(anyhow!(Failure::Timeout(format!(
+            "cannot {action}: not done after {} seconds{why}; `netraid-ctl status {name}` shows how it stands",
+            args.timeout.as_secs_f64()
+        ))));
+    };
+    for leg in legs {
+        writeln!(
+            env.out,
+            "Leg {} of mirror {name} ({}): {}.",
+            leg.id,
+            leg.peer(),
+            state_word(leg.state)
+        )?;
+    }
+    Ok(Status::Done)
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Control of netraid mirrors: what `netraid-ctl` does, apart from `main`.
+//!
+//! [`cmd`] has one file for each sub-command. They talk to the kernel through [`nl`], which turns the attribute sets
+//! generated from the spec ([`gen`]) into messages, and look at the machine through [`disk::Host`]. [`model`] adds to
+//! what the kernel told what follows from it, [`output`] shows it. Everything a command touches is in its [`Env`], so
+//! that the tests can run the whole program without a kernel.
+
+pub mod addr;
+pub mod cli;
+pub mod cmd;
+pub mod disk;
+pub mod env;
+pub mod error;
+pub mod gen;
+pub mod model;
+pub mod nl;
+pub mod node;
+pub mod output;
+
+pub use env::Env;

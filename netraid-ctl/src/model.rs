@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Mirrors and legs as the commands and the output see them: what the kernel told, in types that fit, and what follows
+//! from it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::gen::{self, Connection, Replication, Role, State, UUID_LEN};
+
+/// Identity of a mirror or a node, shown as a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uuid(pub [u8; UUID_LEN]);
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, byte) in self.0.iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An address and a port, as `10.0.0.2:7900` or `[fe80::2%3]:7900`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address; an IPv4 address in IPv6 clothes is shown as the IPv4 address it is.
+    pub ip: IpAddr,
+    /// The TCP port, 1 to 65535.
+    pub port: u16,
+    /// Interface index of a link-local IPv6 address, 0 when it has none.
+    pub scope: u32,
+}
+
+impl Endpoint {
+    /// The endpoint in the attributes of the kernel; `None` when there is none.
+    #[must_use]
+    pub fn from_attributes(address: Option<&[u8]>, port: Option<u32>, scope: Option<u32>) -> Option<Self> {
+        let address = address?;
+        let ip = if let Ok(v4) = <[u8; 4]>::try_from(address) {
+            IpAddr::V4(Ipv4Addr::from(v4))
+        } else {
+            let v6 = Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?);
+            v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
+        };
+        Some(Self {
+            ip,
+            port: u16::try_from(port?).ok()?,
+            scope: scope.unwrap_or_default(),
+        })
+    }
+
+    /// The bytes of the address: 4 or 16.
+    #[must_use]
+    pub fn address(&self) -> Vec<u8> {
+        match self.ip {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        }
+    }
+
+    /// The interface index, where there is one.
+    #[must_use]
+    pub fn scope_id(&self) -> Option<u32> {
+        (self.scope != 0).then_some(self.scope)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            IpAddr::V4(v4) => write!(f, "{v4}:{}", self.port),
+            IpAddr::V6(v6) if self.scope == 0 => write!(f, "[{v6}]:{}", self.port),
+            IpAddr::V6(v6) => write!(f, "[{v6}%{}]:{}", self.scope, self.port),
+        }
+    }
+}
+
+/// A mirror as this machine sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mirror {
+    /// What the kernel told.
+    pub told: gen::Mirror,
+    /// Its name.
+    pub name: String,
+    /// What this machine does for it; out of service when the kernel says nothing.
+    pub role: Role,
+    /// The connections to other machines.
+    pub legs: Vec<Leg>,
+}
+
+/// One connection of a mirror to another machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leg {
+    /// What the kernel told.
+    pub told: gen::Leg,
+    /// Its number.
+    pub id: u32,
+    /// How the copy stands; nothing is known of it when the kernel says nothing.
+    pub state: State,
+    /// How the connection stands.
+    pub connection: Connection,
+    /// When a write counts as done.
+    pub replication: Replication,
+}
+
+impl From<gen::Leg> for Leg {
+    fn from(told: gen::Leg) -> Self {
+        Self {
+            id: told.id.unwrap_or_default(),
+            state: told.state.unwrap_or(State::OutOfSync),
+            connection: told.connection.unwrap_or(Connection::Disconnected),
+            replication: told.replication.unwrap_or(Replication::Synchronous),
+            told,
+        }
+    }
+}
+
+impl From<gen::Mirror> for Mirror {
+    fn from(mut told: gen::Mirror) -> Self {
+        let legs = std::mem::take(&mut told.leg);
+        // Leg 0 is the local disk, which the mirror itself describes.
+        let legs = legs.into_iter().map(Leg::from).filter(|leg| leg.id != 0).collect();
+        let name = told.name.clone().unwrap_or_default();
+        Self {
+            name,
+            role: told.role.unwrap_or(Role::Stopped),
+            legs,
+            told,
+        }
+    }
+}
+
+/// A share in percent, 0 of nothing.
+#[must_use]
+pub fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        return 0.0;
+    }
+    let share = part as f64 / whole as f64;
+    (share * 100.0).min(100.0)
+}
+
+/// The bitmap of a mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bitmap {
+    /// Bits, one for each chunk.
+    pub chunks: u64,
+    /// Those that are set.
+    pub dirty: u64,
+}
+
+/// How far a resync is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resync {
+    /// Bytes to copy.
+    pub total: u64,
+    /// Bytes copied.
+    pub done: u64,
+    /// Milliseconds since it began.
+    pub elapsed_ms: u64,
+}
+
+impl Resync {
+    /// Bytes a second since the beginning; 0 before the first millisecond.
+    #[must_use]
+    pub fn speed(&self) -> u64 {
+        rate(self.done, self.elapsed_ms)
+    }
+
+    /// Bytes a second since an earlier look at the same resync; since the beginning when there is none.
+    #[must_use]
+    pub fn speed_since(&self, earlier: Option<&Self>) -> u64 {
+        match earlier {
+            // Less time or less done means that another resync began meanwhile.
+            Some(earlier) if earlier.elapsed_ms < self.elapsed_ms && earlier.done <= self.done => {
+                rate(self.done - earlier.done, self.elapsed_ms - earlier.elapsed_ms)
+            }
+            _ => self.speed(),
+        }
+    }
+
+    /// Percent done.
+    #[must_use]
+    pub fn percent(&self) -> f64 {
+        percent(self.done, self.total)
+    }
+}
+
+fn rate(bytes: u64, milliseconds: u64) -> u64 {
+    bytes.saturating_mul(1000).checked_div(milliseconds).unwrap_or_default()
+}
+
+impl Leg {
+    /// The other end, where it is known.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        Endpoint::from_attributes(self.told.address.as_deref(), self.told.port, self.told.scope_id)
+    }
+
+    /// The name of the other machine, its address while the name is not known, `?` while nothing is.
+    #[must_use]
+    pub fn peer(&self) -> String {
+        let name = self.told.peer_name.clone().filter(|name| !name.is_empty());
+        name.or_else(|| self.endpoint().map(|endpoint| endpoint.to_string()))
+            .unwrap_or_else(|| "?".to_owned())
+    }
+
+    /// How far the running resync is; `None` when none runs.
+    #[must_use]
+    pub fn resync(&self) -> Option<Resync> {
+        (self.state == State::Resyncing).then(|| Resync {
+            total: self.told.resync_total.unwrap_or_default(),
+            done: self.told.resync_done.unwrap_or_default(),
+            elapsed_ms: self.told.resync_elapsed_ms.unwrap_or_default(),
+        })
+    }
+
+    /// Whether both copies are the same and stay so.
+    #[must_use]
+    pub fn is_operational(&self) -> bool {
+        self.state == State::FullyOperational
+    }
+
+    /// Whether the connection is in use.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connection == Connection::Connected
+    }
+}
+
+impl Mirror {
+    /// The path of the block device, where it exists now.
+    #[must_use]
+    pub fn device(&self) -> Option<String> {
+        self.told.id.filter(|_| self.told.device_present).map(device_path)
+    }
+
+    /// Where a target listens.
+    #[must_use]
+    pub fn listen(&self) -> Option<Endpoint> {
+        Endpoint::from_attributes(self.told.address.as_deref(), self.told.port, self.told.scope_id)
+    }
+
+    /// The name of this machine.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.told.node_name.as_deref().unwrap_or("?")
+    }
+
+    /// Whether every copy is there and the same.
+    #[must_use]
+    pub fn is_operational(&self) -> bool {
+        let in_service = matches!(self.role, Role::Source | Role::Target);
+        in_service && !self.told.inconsistent && !self.legs.is_empty() && self.legs.iter().all(Leg::is_operational)
+    }
+
+    /// The bitmap; a chunk counts as dirty when any target may miss it, for which the worst leg is taken.
+    #[must_use]
+    pub fn bitmap(&self) -> Option<Bitmap> {
+        let of_legs = self
+            .legs
+            .iter()
+            .filter_map(|leg| leg.told.chunks)
+            .max()
+            .filter(|&chunks| chunks > 0);
+        let of_size = || {
+            let chunk = u64::from(self.told.chunk_size.filter(|&size| size > 0)?);
+            self.told.size.map(|size| size.div_ceil(chunk))
+        };
+        let chunks = of_legs.or_else(of_size)?;
+        let dirty = self
+            .legs
+            .iter()
+            .filter_map(|leg| leg.told.dirty_chunks)
+            .max()
+            .unwrap_or_default();
+        Some(Bitmap { chunks, dirty })
+    }
+}
+
+/// The path of the block device with a number.
+#[must_use]
+pub fn device_path(id: u32) -> String {
+    format!("/dev/netraid{id}")
+}
+
+/// The word for a state in texts.
+#[must_use]
+pub fn state_word(state: State) -> &'static str {
+    match state {
+        State::FullyOperational => "Fully Operational",
+        State::Paused => "Paused",
+        State::Resyncing => "Resynchronizing",
+        State::OutOfSync => "Out Of Sync",
+        State::Unknown(_) => "Unknown",
+    }
+}

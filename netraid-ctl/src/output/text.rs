@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Text for people.
+//!
+//! The block of a mirror has a fixed layout: for each leg the direction, the state and the type, while it is brought
+//! up to date also a bar and the speed; at the end one line for the bitmap.
+
+use std::fmt::{self, Write as _};
+
+use crate::gen::{Connection, EventKind, Replication, Role, State};
+use crate::model::{percent, state_word, Leg, Mirror, Resync};
+
+/// Width of the bar of a resync, characters between the brackets.
+const BAR_WIDTH: usize = 20;
+
+/// The block of one mirror.
+///
+/// `earlier` is an earlier look at the same mirror, from which the speed of a resync is taken.
+#[must_use]
+pub fn status(mirror: &Mirror, earlier: Option<&Mirror>) -> String {
+    let mut text = String::new();
+    for leg in &mirror.legs {
+        let before = earlier.and_then(|earlier| earlier.legs.iter().find(|known| known.id == leg.id));
+        push(
+            &mut text,
+            format_args!("{}", leg_block(mirror, leg, before.and_then(Leg::resync))),
+        );
+    }
+    if mirror.legs.is_empty() {
+        push(&mut text, format_args!("{}", alone(mirror)));
+    }
+    if let Some(bitmap) = mirror.bitmap() {
+        let share = percent(bitmap.dirty, bitmap.chunks);
+        push(
+            &mut text,
+            format_args!(
+                "Bitmap: {} bits (chunks), {} dirty ({share:.1}%)\n",
+                bitmap.chunks, bitmap.dirty
+            ),
+        );
+    }
+    text
+}
+
+/// Writing to a `String` cannot fail.
+fn push(text: &mut String, what: fmt::Arguments<'_>) {
+    let _infallible = text.write_fmt(what);
+}
+
+fn leg_block(mirror: &Mirror, leg: &Leg, earlier: Option<Resync>) -> String {
+    let mut text = format!(
+        "{}\n\tStatus: {}\n\tType: {}\n",
+        direction(mirror, leg),
+        state_word(leg.state),
+        type_word(leg.replication)
+    );
+    if let Some(resync) = leg.resync() {
+        let speed = resync.speed_since(earlier.as_ref()) / 1024;
+        push(
+            &mut text,
+            format_args!("\t{}\n\tResync Speed: {speed}K/sec\n", bar(resync.percent())),
+        );
+    }
+    if leg.state == State::OutOfSync {
+        if let Some(reason) = reason(leg) {
+            push(&mut text, format_args!("\tReason: {reason}\n"));
+        }
+    }
+    text
+}
+
+fn reason(leg: &Leg) -> Option<&str> {
+    leg.told.reason.as_deref().filter(|reason| !reason.is_empty())
+}
+
+/// The direction of a leg, `[-] source -> target`.
+fn direction(mirror: &Mirror, leg: &Leg) -> String {
+    match mirror.role {
+        Role::Target => format!("[-] {} -> {}", leg.peer(), mirror.node()),
+        _ => format!("[-] {} -> {}", mirror.node(), leg.peer()),
+    }
+}
+
+/// The block of a mirror without a leg.
+fn alone(mirror: &Mirror) -> String {
+    let node = mirror.node();
+    match mirror.role {
+        Role::Source => format!("[-] {node} -> (no target)\n\tStatus: Degraded, on the local disk only\n"),
+        Role::Target => {
+            let place = mirror
+                .listen()
+                .map(|listen| format!(" on {listen}"))
+                .unwrap_or_default();
+            let state = state_word(State::OutOfSync);
+            format!("[-] ? -> {node}\n\tStatus: {state}\n\tReason: waiting for the source{place}\n")
+        }
+        Role::Stopped | Role::Unknown(_) => format!("[-] {node}\n\tStatus: Stopped, out of service\n"),
+    }
+}
+
+fn type_word(replication: Replication) -> &'static str {
+    match replication {
+        Replication::Synchronous => "Synchronous",
+        Replication::Asynchronous => "Asynchronous",
+        Replication::Unknown(_) => "Unknown",
+    }
+}
+
+/// The word for a connection in texts.
+#[must_use]
+pub fn connection_word(connection: Connection) -> &'static str {
+    match connection {
+        Connection::Disconnected => "Disconnected",
+        Connection::Waiting => "Waiting for the next attempt",
+        Connection::Connecting => "Connecting",
+        Connection::Handshake => "Handshake",
+        Connection::Connected => "Connected",
+        Connection::Unknown(_) => "Unknown",
+    }
+}
+
+/// A bar of fixed width with the percentage behind it, `[=>   ] 11%`.
+#[must_use]
+pub fn bar(percent: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a percentage is 0 to 100"
+    )]
+    let whole = percent.clamp(0.0, 100.0) as usize;
+    let filled = BAR_WIDTH * whole / 100;
+    let head = if filled < BAR_WIDTH { ">" } else { "=" };
+    let body = "=".repeat(filled.saturating_sub(1));
+    let done = if filled == 0 {
+        String::new()
+    } else {
+        format!("{body}{head}")
+    };
+    format!("[{done:<BAR_WIDTH$}] {whole}%")
+}
+
+/// One line for a mirror when several are shown.
+#[must_use]
+pub fn heading(mirror: &Mirror) -> String {
+    let device = mirror.device().map(|device| format!(", {device}")).unwrap_or_default();
+    format!("Mirror {} ({}{device}):", mirror.name, mirror.role)
+}
+
+/// Everything known of a mirror.
+#[must_use]
+pub fn detail(mirror: &Mirror) -> String {
+    let mut text = format!("{}\n", heading(mirror));
+    let told = &mirror.told;
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            push(&mut text, format_args!("\t{name}: {value}\n"));
+        }
+    };
+    line("Size", told.size.map(|size| format!("{size} bytes ({})", bytes(size))));
+    line("Chunk", told.chunk_size.map(|size| bytes(u64::from(size))));
+    line("Node", told.node_name.clone());
+    line("Listening on", mirror.listen().map(|listen| listen.to_string()));
+    line("Open", told.open_count.map(|count| format!("{count} times")));
+    line(
+        "Consistent",
+        (mirror.role == Role::Target).then(|| yes_no(!told.inconsistent)),
+    );
+    line("Copies", Some(copies(mirror)));
+    line(
+        "Leg 0",
+        Some(format!("{} (local)", told.disk.as_deref().unwrap_or("?"))),
+    );
+    for leg in &mirror.legs {
+        let place = leg
+            .endpoint()
+            .map_or_else(|| "?".to_owned(), |endpoint| endpoint.to_string());
+        line(&format!("Leg {}", leg.id), Some(format!("{place} (network)")));
+        for (name, value) in leg_details(leg) {
+            line(&format!("\t{name}"), Some(value));
+        }
+    }
+    text
+}
+
+fn yes_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+/// The copies in the manner of /proc/mdstat: how many of how many are good, and which, `[1/2] [U_]`.
+fn copies(mirror: &Mirror) -> String {
+    let local = !mirror.told.inconsistent && mirror.role != Role::Stopped;
+    let all: Vec<bool> = std::iter::once(local)
+        .chain(mirror.legs.iter().map(Leg::is_operational))
+        .collect();
+    let marks: String = all.iter().map(|&good| if good { 'U' } else { '_' }).collect();
+    format!("[{}/{}] [{marks}]", all.len(), all.iter().filter(|&&good| good).count())
+}
+
+fn leg_details(leg: &Leg) -> Vec<(&'static str, String)> {
+    let told = &leg.told;
+    let count = |name, value: Option<u64>| value.map(|value| (name, value.to_string()));
+    let amount = |name, value: Option<u64>| value.map(|value| (name, bytes(value)));
+    let milliseconds = |name, value: Option<u64>| value.map(|value| (name, format!("{value} ms")));
+    [
+        told.peer_name.clone().map(|name| ("Peer", name)),
+        Some(("Status", state_word(leg.state).to_owned())),
+        Some(("Type", type_word(leg.replication).to_owned())),
+        Some(("Connection", connection_word(leg.connection).to_owned())),
+        reason(leg).map(|reason| ("Reason", reason.to_owned())),
+        milliseconds("Last heard", told.heard_ms),
+        milliseconds("Next attempt in", told.retry_ms),
+        milliseconds("Heartbeat", told.heartbeat_ms.map(u64::from)),
+        milliseconds("Timeout", told.timeout_ms.map(u64::from)),
+        count("Dirty chunks", told.dirty_chunks),
+        count("Resyncs", told.resyncs),
+        amount("Resynchronized", told.resynced_bytes),
+        amount("Replicated", told.replicated_bytes),
+        amount("Sent", told.sent_bytes),
+        amount("Received", told.received_bytes),
+        count("Connected", told.connects),
+        count("Requests in flight", told.in_flight.map(u64::from)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A number of bytes for people: `64K`, `1.5G`.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    const UNITS: [(u32, &str); 5] = [(50, "P"), (40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    for (shift, unit) in UNITS {
+        if number >> shift > 0 {
+            let tenths = (u128::from(number) * 10) >> shift;
+            let (whole, tenth) = (tenths / 10, tenths % 10);
+            return if tenth == 0 {
+                format!("{whole}{unit}")
+            } else {
+                format!("{whole}.{tenth}{unit}")
+            };
+        }
+    }
+    format!("{number}")
+}
+
+/// What happened, in words.
+#[must_use]
+pub fn event_word(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::MirrorAdded => "mirror added",
+        EventKind::MirrorDeleted => "mirror deleted",
+        EventKind::RoleChanged => "role changed",
+        EventKind::LegAdded => "leg added",
+        EventKind::LegDeleted => "leg deleted",
+        EventKind::LegChanged => "leg changed",
+        EventKind::ResyncProgress => "resync goes on",
+        EventKind::ResyncDone => "resync done",
+        EventKind::Refused => "connection refused",
+        EventKind::Unknown(_) => "unknown event",
+    }
+}
