@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The protocol between source and target, major version 1.
+//!
+//! A connection carries messages in both directions. Each is a header of 48 bytes, little-endian,
+//! and a payload of the length the header names:
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 4 | magic, the letters `NRD1` |
+//! | 4 | 1 | kind ([`Kind`]) |
+//! | 5 | 1 | flags ([`Flags`]) |
+//! | 6 | 2 | major version of the protocol, 1 |
+//! | 8 | 4 | length of the payload in bytes |
+//! | 12 | 4 | handle: returned in the acknowledgement of the message |
+//! | 16 | 8 | sequence number of the request |
+//! | 24 | 8 | offset in bytes on the device |
+//! | 32 | 8 | span: bytes of the device that the operation covers |
+//! | 40 | 4 | CRC-32C of the payload, 0 where that is not agreed on |
+//! | 44 | 4 | CRC-32C of the 44 bytes before it |
+//!
+//! A receiver reads exactly [`HEADER_LEN`] bytes, calls [`Header::decode`], calls
+//! [`Header::check_bounds`], and then reads exactly `len` bytes. After an error it closes the
+//! connection: there is no way to find the next header.
+//!
+//! | kind | number | sender | payload | offset, span |
+//! |---|---|---|---|---|
+//! | Hello | 1 | source | [`Hello`] | |
+//! | Welcome | 2 | target | [`Welcome`] | |
+//! | Refuse | 3 | target | [`Refuse`] | |
+//! | Write | 4 | source | the data | where it goes |
+//! | Flush | 5 | source | | |
+//! | Discard | 6 | source | | what is discarded |
+//! | Zeroes | 7 | source | | what is zeroed |
+//! | Ack | 8 | target | 1 to 64 [`Ack`] | |
+//! | Ping, Pong | 9, 10 | both | | |
+//! | ResyncStart | 11 | source | | span: bytes to be copied |
+//! | ResyncDone | 12 | source | | offset: the generation the target then holds |
+//! | Pause, Resume | 13, 14 | source | | |
+//! | Reply | 15 | target | [`Reply`]; handle: the kind of the message answered | |
+//! | Map | 16 | target | words of a map | first word, number of words |
+//! | Bye | 17 | both | | |
+//! | Read | 18 | source | | what is read |
+//! | ReadReply | 19 | target | the data | where it is from |
+//!
+//! Read and ReadReply are reserved: they decode, and a receiver that has no use for them answers
+//! as to an unexpected message.
+//!
+//! # Versions
+//!
+//! Another major version is refused by name, before anything else of the header is believed.
+//! Minor versions only append: a payload of the handshake may be longer than known here, never
+//! shorter, and what goes beyond this description is used only after both sides offered the
+//! feature bit for it ([`features`]).
+
+mod codec;
+mod error;
+mod header;
+mod hello;
+mod kind;
+mod message;
+mod refuse;
+
+pub use error::WireError;
+pub use header::Header;
+pub use hello::{Hello, HelloFlags, Welcome, WelcomeFlags, HELLO_LEN, WELCOME_LEN};
+pub use kind::{Flags, Kind};
+pub use message::{map_words, Ack, AckStatus, Reply, ReplyStatus};
+pub use message::{ACKS_MAX, ACK_LEN, MAP_MAX_LEN, MAP_MAX_WORDS, REPLY_MAX_LEN, REPLY_MIN_LEN};
+pub use refuse::{Refuse, RefuseCode, REFUSE_MAX_LEN, REFUSE_MIN_LEN};
+
+/// The first four bytes of every header.
+pub const MAGIC: [u8; 4] = *b"NRD1";
+
+/// Major version of the protocol, in every header. Another one cannot be understood.
+pub const VERSION: u16 = 1;
+
+/// Minor version of the protocol, in the handshake. A higher one only adds.
+pub const VERSION_MINOR: u16 = 0;
+
+/// Bytes of a header.
+pub const HEADER_LEN: usize = 48;
+
+/// Most bytes of data in one message (1 MiB).
+pub const MAX_PAYLOAD: u32 = 1 << 20;
+
+/// Most bytes of a payload of the handshake or of a reply, with room for what later versions append.
+pub const MAX_CONTROL: u32 = 4096;
+
+/// The identity of a mirror, a machine, or one run of the module on a machine: 16 random bytes.
+pub type Id = [u8; 16];
+
+/// No identity.
+pub const NO_ID: Id = [0; 16];
+
+/// What both sides must offer in the handshake before either uses it.
+pub mod features {
+    /// The payload checksum of the header is filled in and checked.
+    pub const PAYLOAD_CRC: u64 = 1 << 0;
+    /// Reserved: payloads compressed with lz4.
+    pub const LZ4: u64 = 1 << 1;
+    /// Reserved: payloads compressed with zstd.
+    pub const ZSTD: u64 = 1 << 2;
+    /// Reserved: each side proves that it knows a shared secret.
+    pub const AUTHENTICATION: u64 = 1 << 3;
+    /// Reserved: TLS.
+    pub const TLS: u64 = 1 << 4;
+    /// Reserved: data is read from the target.
+    pub const READ: u64 = 1 << 5;
+    /// Reserved: generations of both sides decide the direction.
+    pub const GENERATIONS: u64 = 1 << 6;
+    /// Reserved: several streams for one leg.
+    pub const STREAMS: u64 = 1 << 7;
+}
