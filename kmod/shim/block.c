@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/bio.h>
+#include <linux/blkdev.h>
+
+#include "shim.h"
+
+/* blk_alloc_disk() is a macro with a lock class of its own. */
+struct gendisk *netraid_alloc_disk(struct queue_limits *limits)
+{
+	return blk_alloc_disk(limits, NUMA_NO_NODE);
+}
+
+/* add_disk() is a static inline. */
+int netraid_add_disk(struct gendisk *disk)
+{
+	return add_disk(disk);
+}
+
+/* The members of struct bvec_iter have other names in other kernels. */
+void netraid_bio_rewind(struct bio *bio, sector_t sector, unsigned int bytes)
+{
+	bio->bi_iter = (struct bvec_iter){ .bi_sector = sector, .bi_size = bytes };
+}
+
+/* The status of an ended bio as a positive errno, 0 for none. */
+unsigned int netraid_bio_errno(struct bio *bio)
+{
+	return -blk_status_to_errno(bio->bi_status);
+}
+
+/* bio_end_io_acct() is a static inline. */
+void netraid_bio_end_acct(struct bio *bio, unsigned long start)
+{
+	bio_end_io_acct(bio, start);
+}
+
+unsigned char netraid_status_of(int err)
+{
+	return (__force unsigned char)errno_to_blk_status(err);
+}
+
+/* static inlines in linux/blkdev.h */
+u64 netraid_bdev_bytes(struct block_device *bdev)
+{
+	return bdev_nr_bytes(bdev);
+}
+
+unsigned int netraid_bdev_logical_block(struct block_device *bdev)
+{
+	return bdev_logical_block_size(bdev);
+}
+
+bool netraid_bdev_zoned(struct block_device *bdev)
+{
+	return bdev_is_zoned(bdev);
+}
+
+bool netraid_bdev_read_only(struct block_device *bdev)
+{
+	return bdev_read_only(bdev);
+}
+
+bool netraid_bdev_can_discard(struct block_device *bdev)
+{
+	return bdev_max_discard_sectors(bdev) != 0;
+}
+
+u32 netraid_bdev_devt(struct block_device *bdev)
+{
+	return bdev->bd_dev;
+}
+
+/* mempool_create_page_pool() is a static inline. */
+mempool_t *netraid_page_pool(int pages)
+{
+	return mempool_create_page_pool(pages, 0);
+}
+
+/* mempool_alloc() is a macro; with GFP_NOIO it waits for a page but does not fail. */
+struct page *netraid_page_get(mempool_t *pool)
+{
+	return mempool_alloc(pool, GFP_NOIO);
+}
+
+/* bio_for_each_segment_all() is a macro. */
+void netraid_bio_free_pages(struct bio *bio, mempool_t *pool)
+{
+	struct bio_vec *bvec;
+	struct bvec_iter_all iter;
+
+	bio_for_each_segment_all(bvec, bio, iter)
+		mempool_free(bvec->bv_page, pool);
+}

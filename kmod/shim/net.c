@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/bvec.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/net.h>
+#include <linux/tcp.h>
+#include <linux/uio.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+#include "shim.h"
+
+static int netraid_to_sockaddr(const struct netraid_addr *addr, struct sockaddr_storage *to)
+{
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)to;
+	struct sockaddr_in *four = (struct sockaddr_in *)to;
+
+	memset(to, 0, sizeof(*to));
+	if (addr->ip_len == sizeof(four->sin_addr)) {
+		four->sin_family = AF_INET;
+		four->sin_port = htons(addr->port);
+		memcpy(&four->sin_addr, addr->ip, sizeof(four->sin_addr));
+		return sizeof(*four);
+	}
+	six->sin6_family = AF_INET6;
+	six->sin6_port = htons(addr->port);
+	six->sin6_scope_id = addr->scope_id;
+	memcpy(&six->sin6_addr, addr->ip, sizeof(six->sin6_addr));
+	return sizeof(*six);
+}
+
+static void netraid_from_sockaddr(const struct sockaddr_storage *from, struct netraid_addr *addr)
+{
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)from;
+	const struct sockaddr_in *four = (const struct sockaddr_in *)from;
+
+	memset(addr, 0, sizeof(*addr));
+	if (from->ss_family == AF_INET) {
+		addr->ip_len = sizeof(four->sin_addr);
+		addr->port = ntohs(four->sin_port);
+		memcpy(addr->ip, &four->sin_addr, sizeof(four->sin_addr));
+	} else if (ipv6_addr_v4mapped(&six->sin6_addr)) {
+		addr->ip_len = sizeof(four->sin_addr);
+		addr->port = ntohs(six->sin6_port);
+		memcpy(addr->ip, &six->sin6_addr.s6_addr[12], sizeof(four->sin_addr));
+	} else {
+		addr->ip_len = sizeof(six->sin6_addr);
+		addr->port = ntohs(six->sin6_port);
+		addr->scope_id = six->sin6_scope_id;
+		memcpy(addr->ip, &six->sin6_addr, sizeof(six->sin6_addr));
+	}
+}
+
+int netraid_sock_create(struct net *net, const struct netraid_addr *addr, struct socket **sock)
+{
+	int family = addr->ip_len == 4 ? AF_INET : AF_INET6;
+
+	return sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, sock);
+}
+
+/*
+ * Memory for the socket must never depend on I/O, which may need this very
+ * socket; and the page fragment of the task is not used, since the task may be
+ * one that is already in the middle of a send.
+ */
+int netraid_sock_tune(struct socket *sock, unsigned int timeout_ms)
+{
+	struct sock *sk = sock->sk;
+
+	sk->sk_allocation = GFP_NOIO;
+	sk->sk_use_task_frag = false;
+	sk->sk_sndtimeo = msecs_to_jiffies(timeout_ms);
+	tcp_sock_set_nodelay(sk);
+	return tcp_sock_set_user_timeout(sk, timeout_ms), 0;
+}
+
+int netraid_sock_bind_listen(struct socket *sock, const struct netraid_addr *addr)
+{
+	struct sockaddr_storage to;
+	int len = netraid_to_sockaddr(addr, &to), err;
+
+	sock_set_reuseaddr(sock->sk);
+	err = kernel_bind(sock, (struct sockaddr_unsized *)&to, len);
+	return err ?: kernel_listen(sock, 16);
+}
+
+int netraid_sock_connect(struct socket *sock, const struct netraid_addr *addr, unsigned int timeout_ms)
+{
+	struct sockaddr_storage to;
+	int len = netraid_to_sockaddr(addr, &to);
+
+	sock->sk->sk_sndtimeo = msecs_to_jiffies(timeout_ms);
+	return kernel_connect(sock, (struct sockaddr_unsized *)&to, len, 0);
+}
+
+int netraid_sock_accept(struct socket *sock, struct socket **peer)
+{
+	return kernel_accept(sock, peer, 0);
+}
+
+int netraid_sock_peer(struct socket *sock, struct netraid_addr *addr)
+{
+	struct sockaddr_storage from;
+	int len = kernel_getpeername(sock, (struct sockaddr *)&from);
+
+	if (len < 0)
+		return len;
+	netraid_from_sockaddr(&from, addr);
+	return 0;
+}
+
+/* How long one receive or accept waits. */
+void netraid_sock_wait_ms(struct socket *sock, unsigned int ms)
+{
+	sock->sk->sk_rcvtimeo = msecs_to_jiffies(ms);
+}
+
+/* What is still queued must not be sent after the pages were given back: reset instead of a close. */
+void netraid_sock_abort(struct socket *sock)
+{
+	sock_no_linger(sock->sk);
+}
+
+int netraid_sock_send(struct socket *sock, const void *data, unsigned int len, bool more)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0) };
+	struct kvec vec = { .iov_base = (void *)data, .iov_len = len };
+
+	return kernel_sendmsg(sock, &msg, &vec, 1, len);
+}
+
+int netraid_sock_recv(struct socket *sock, void *data, unsigned int len)
+{
+	struct msghdr msg = { };
+	struct kvec vec = { .iov_base = data, .iov_len = len };
+
+	return kernel_recvmsg(sock, &msg, &vec, 1, len, MSG_NOSIGNAL);
+}
+
+/* The pages of a bio from byte `skip` on; its bvec table is not consumed. */
+static void netraid_bio_iter(struct bio *bio, int direction, unsigned int skip, unsigned int len,
+			     struct iov_iter *iter)
+{
+	struct bvec_iter at = bio->bi_iter;
+	struct bio_vec *first = __bvec_iter_bvec(bio->bi_io_vec, at);
+	unsigned int lead = mp_bvec_iter_offset(bio->bi_io_vec, at) - first->bv_offset;
+	unsigned int segments = 0, done = 0;
+
+	while (done < skip + len) {
+		struct bio_vec bv = mp_bvec_iter_bvec(bio->bi_io_vec, at);
+
+		bvec_iter_advance(bio->bi_io_vec, &at, bv.bv_len);
+		done += bv.bv_len;
+		segments++;
+	}
+	iov_iter_bvec(iter, direction, first, segments, lead + skip + len);
+	iov_iter_advance(iter, lead + skip);
+}
+
+int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+
+	netraid_bio_iter(bio, ITER_SOURCE, skip, len, &msg.msg_iter);
+	return sock_sendmsg(sock, &msg);
+}
+
+int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+
+	netraid_bio_iter(bio, ITER_DEST, skip, len, &msg.msg_iter);
+	return sock_recvmsg(sock, &msg, msg.msg_flags);
+}
+
+/* static inlines in net/net_namespace.h */
+struct net *netraid_net_get(struct net *net)
+{
+	return get_net(net);
+}
+
+void netraid_net_put(struct net *net)
+{
+	put_net(net);
+}

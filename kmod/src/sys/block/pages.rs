@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bios with pages of our own: filled from the network and written, or read and sent.
+
+use super::{bioset::result_of, BioSet, Child, IoResult, LowerDisk, Op};
+use crate::sys::bind;
+use core::{mem::ManuallyDrop, ptr::NonNull};
+use kernel::{bindings, prelude::*, sync::Arc};
+use netraid_core::units::SECTOR_SIZE;
+
+/// Pages of which a number can always be had.
+///
+/// # Invariants
+///
+/// The pointer is a live mempool of single pages.
+pub(crate) struct PagePool(NonNull<bindings::mempool_t>);
+
+// SAFETY: The kernel's mempools are made for use from several threads.
+unsafe impl Send for PagePool {}
+// SAFETY: As above.
+unsafe impl Sync for PagePool {}
+
+impl PagePool {
+    /// A pool that keeps `pages` pages in reserve; may sleep.
+    pub(crate) fn new(pages: u16) -> Result<Arc<Self>> {
+        // SAFETY: No preconditions.
+        let pool = unsafe { bind::netraid_page_pool(i32::from(pages)) };
+        // INVARIANT: Just made.
+        let pool = Self(NonNull::new(pool).ok_or(ENOMEM)?);
+        Ok(Arc::new(pool, GFP_KERNEL)?)
+    }
+}
+
+impl Drop for PagePool {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; the bios that use its pages keep the pool.
+        unsafe { bindings::mempool_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// What happens when a [`PagedBio`] is done.
+pub(crate) trait PagedDone: Send + Sized {
+    /// Called once with the bio and its pages; interrupt context, nothing may sleep.
+    fn done(self, bio: PagedBio<Self>, result: IoResult);
+}
+
+/// What a [`PagedBio`] in flight carries to its completion.
+pub(crate) struct Flight<C> {
+    context: C,
+    pool: Arc<PagePool>,
+    offset: u64,
+    len: u32,
+}
+
+/// A reserve of bios for [`PagedBio`].
+pub(crate) type PagedSet<C> = BioSet<Flight<C>>;
+
+/// A bio with pages from a [`PagePool`], which go back there when it is dropped.
+///
+/// # Invariants
+///
+/// All pages in the bio's table come from `pool`; they hold `len` bytes. The bio is not in flight.
+pub(crate) struct PagedBio<C> {
+    // Dropped last, by `Drop` below, after its pages.
+    child: ManuallyDrop<Child<Flight<C>>>,
+    pool: ManuallyDrop<Arc<PagePool>>,
+    offset: u64,
+    len: u32,
+}
+
+impl<C> PagedBio<C> {
+    /// A bio of `len` bytes (1 to 1 MiB, whole sectors) for the place `offset` of `disk`. Sleeps until there are
+    /// pages; it does not fail for want of them.
+    pub(crate) fn new(
+        set: &PagedSet<C>,
+        pool: &Arc<PagePool>,
+        disk: &LowerDisk,
+        offset: u64,
+        len: u32,
+    ) -> Result<Self> {
+        const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
+        let pages = u16::try_from(len.div_ceil(PAGE)).map_err(|_| EINVAL)?;
+        if u32::from(pages) > bind::netraid_block_const_NETRAID_MAX_VECS {
+            return Err(EINVAL);
+        }
+        let child = set.empty(disk, pages, bindings::req_op_REQ_OP_WRITE)?;
+        let mut left = len;
+        while left > 0 {
+            let part = left.min(PAGE);
+            // SAFETY: The pool is alive; the bio has room for `pages` pages.
+            unsafe {
+                let page = bind::netraid_page_get(pool.0.as_ptr());
+                bindings::__bio_add_page(child.as_ptr(), page, part, 0);
+            }
+            left = left.saturating_sub(part);
+        }
+        // INVARIANT: As above.
+        Ok(Self {
+            child: ManuallyDrop::new(child),
+            pool: ManuallyDrop::new(pool.clone()),
+            offset,
+            len,
+        })
+    }
+
+    /// First byte on the disk.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Number of bytes.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The raw bio, rewound to its first byte.
+    pub(in crate::sys) fn rewound(&self) -> *mut bindings::bio {
+        let bio = self.child.as_ptr();
+        // SAFETY: The bio is ours and not in flight.
+        unsafe { bind::netraid_bio_rewind(bio, self.offset / SECTOR_SIZE, self.len) };
+        bio
+    }
+}
+
+impl<C: PagedDone> PagedBio<C> {
+    /// Reads or writes the pages. `context.done` gets the bio back, perhaps before this returns. May sleep.
+    pub(crate) fn submit(self, op: Op, fua: bool, preflush: bool, context: C) {
+        let mut opf = if op == Op::Read {
+            bindings::req_op_REQ_OP_READ
+        } else {
+            bindings::req_op_REQ_OP_WRITE
+                | bind::netraid_block_const_NETRAID_REQ_SYNC
+                | bind::netraid_block_const_NETRAID_REQ_IDLE
+        };
+        if fua {
+            opf |= bind::netraid_block_const_NETRAID_REQ_FUA;
+        }
+        if preflush {
+            opf |= bind::netraid_block_const_NETRAID_REQ_PREFLUSH;
+        }
+        let bio = self.rewound();
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not used any more after this, so the pool is taken once.
+        let pool = unsafe { ManuallyDrop::take(&mut this.pool) };
+        let flight = Flight { context, pool, offset: this.offset, len: this.len };
+        // SAFETY: The bio is ours until submitted; its set left room for a `Flight<C>`.
+        unsafe {
+            Child::<Flight<C>>::context(bio).write(flight);
+            (*bio).bi_opf = opf;
+            (*bio).bi_end_io = Some(end::<C>);
+            bindings::submit_bio_noacct(bio);
+        }
+    }
+}
+
+impl<C> Drop for PagedBio<C> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the pages are the pool's; nothing of `self` is used after this.
+        unsafe {
+            bind::netraid_bio_free_pages(self.child.as_ptr(), self.pool.0.as_ptr());
+            ManuallyDrop::drop(&mut self.child);
+            ManuallyDrop::drop(&mut self.pool);
+        }
+    }
+}
+
+/// # Safety
+///
+/// Called by the block layer once for a bio submitted by [`PagedBio::submit`] of the same `C`.
+unsafe extern "C" fn end<C: PagedDone>(bio: *mut bindings::bio) {
+    // SAFETY: `submit` put the flight there.
+    let flight = unsafe { Child::<Flight<C>>::context(bio).read() };
+    // SAFETY: The bio has ended and is ours again.
+    let result = unsafe { result_of(bio) };
+    let Some(bio) = NonNull::new(bio) else { return };
+    // SAFETY: The bio comes from `submit` of the same `C`.
+    let child = unsafe { Child::from_raw(bio) };
+    // INVARIANT: As it was in `submit`.
+    let bio = PagedBio {
+        child: ManuallyDrop::new(child),
+        pool: ManuallyDrop::new(flight.pool),
+        offset: flight.offset,
+        len: flight.len,
+    };
+    flight.context.done(bio, result);
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Time, random numbers, the module's own reference, the machine's name.
+
+use super::bind;
+use kernel::{
+    bindings,
+    str::{CStr, CStrExt as _},
+};
+use netraid_core::name::Name;
+
+/// Milliseconds since boot, suspend included. Any context.
+pub(crate) fn now_ms() -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { bind::netraid_now_ms() }
+}
+
+/// Milliseconds since 1970-01-01 UTC. Any context.
+pub(crate) fn wall_ms() -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { bind::netraid_wall_ms() }
+}
+
+/// Random bytes from the kernel's generator. Any context.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // SAFETY: The buffer is valid for `N` bytes.
+    unsafe { bindings::get_random_bytes(bytes.as_mut_ptr().cast(), N) };
+    bytes
+}
+
+/// A random number.
+pub(crate) fn random_u32() -> u32 {
+    u32::from_le_bytes(random())
+}
+
+/// The host name of the machine.
+pub(crate) fn node_name() -> Name {
+    // SAFETY: The name is a NUL-terminated array inside the kernel's own name space structure, which never goes away.
+    let name = unsafe { CStr::from_char_ptr(bind::netraid_node_name()) };
+    Name::truncated(name.to_str().unwrap_or("unnamed"))
+}
+
+/// Keeps the module from being unloaded.
+pub(crate) struct ModuleRef(());
+
+impl ModuleRef {
+    /// Called by code that runs inside the module and is itself protected against its end, as netlink handlers are.
+    pub(crate) fn take() -> Self {
+        // SAFETY: The module is alive, since it is running this.
+        unsafe { bind::netraid_module_get() };
+        Self(())
+    }
+}
+
+impl Drop for ModuleRef {
+    fn drop(&mut self) {
+        // SAFETY: Gives back what `take` took; the caller runs in a context that keeps the module by other means.
+        unsafe { bind::netraid_module_put() };
+    }
+}

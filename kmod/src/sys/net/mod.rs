@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! TCP sockets in the kernel.
+//!
+//! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
+
+mod addr;
+mod socket;
+
+pub(crate) use addr::{Address, NetNs};
+pub(crate) use socket::{Listener, Socket};

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A TCP connection, and a socket that listens for some.
+
+use super::{Address, NetNs};
+use crate::sys::{
+    bind,
+    block::{Bio, PagedBio},
+};
+use core::{ffi::c_void, ptr::NonNull};
+use kernel::{bindings, error::to_result, prelude::*};
+
+/// An open socket; closed when dropped.
+///
+/// # Invariants
+///
+/// The pointer is an open kernel socket that we own.
+struct Raw(NonNull<bindings::socket>);
+
+// SAFETY: Sockets lock themselves.
+unsafe impl Send for Raw {}
+// SAFETY: As above.
+unsafe impl Sync for Raw {}
+
+impl Raw {
+    fn new(net: &NetNs, address: &Address) -> Result<Self> {
+        let mut raw = core::ptr::null_mut();
+        let address = address.to_raw();
+        // SAFETY: All pointers are valid for the call.
+        to_result(unsafe {
+            bind::netraid_sock_create(net.as_ptr(), &raw const address, &raw mut raw)
+        })?;
+        // INVARIANT: Just made.
+        Ok(Self(NonNull::new(raw).ok_or(ENOMEM)?))
+    }
+
+    fn as_ptr(&self) -> *mut bindings::socket {
+        self.0.as_ptr()
+    }
+
+    fn shutdown(&self) {
+        // An error says that the connection is gone already.
+        // SAFETY: By the type invariant.
+        let _ = unsafe {
+            bindings::kernel_sock_shutdown(self.as_ptr(), bindings::sock_shutdown_cmd_SHUT_RDWR)
+        };
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::sock_release(self.as_ptr()) };
+    }
+}
+
+/// A TCP connection. One thread may send while another receives.
+pub(crate) struct Socket(Raw);
+
+impl Socket {
+    /// Makes a socket that is not connected yet, so that another thread can end the attempt by
+    /// [`Socket::shutdown`]. May sleep.
+    pub(crate) fn new(net: &NetNs, to: &Address) -> Result<Self> {
+        let socket = Self(Raw::new(net, to)?);
+        Ok(socket)
+    }
+
+    /// Connects; sleeps for at most `timeout_ms`.
+    ///
+    /// # Errors
+    ///
+    /// `ECONNREFUSED` nobody listens, `EINPROGRESS` no answer in time, `EHOSTUNREACH` or `ENETUNREACH` no way there.
+    pub(crate) fn connect(&self, to: &Address, timeout_ms: u32) -> Result {
+        let to = to.to_raw();
+        // SAFETY: By the type invariant; `to` is valid for the call.
+        to_result(unsafe {
+            bind::netraid_sock_connect(self.0.as_ptr(), &raw const to, timeout_ms)
+        })
+    }
+
+    /// Sets what a mirror needs: no delay of small messages, memory without I/O, and an end to every send
+    /// after `timeout_ms`.
+    pub(crate) fn tune(&self, timeout_ms: u32) -> Result {
+        // SAFETY: By the type invariant.
+        to_result(unsafe { bind::netraid_sock_tune(self.0.as_ptr(), timeout_ms) })
+    }
+
+    /// How long one [`Socket::receive`] waits for data.
+    pub(crate) fn set_wait(&self, ms: u32) {
+        // SAFETY: By the type invariant.
+        unsafe { bind::netraid_sock_wait_ms(self.0.as_ptr(), ms) };
+    }
+
+    /// The other side's address.
+    pub(crate) fn peer(&self) -> Result<Address> {
+        let mut raw = bind::netraid_addr::default();
+        // SAFETY: By the type invariant; `raw` is valid for the call.
+        to_result(unsafe { bind::netraid_sock_peer(self.0.as_ptr(), &raw mut raw) })?;
+        Address::from_raw(&raw)
+    }
+
+    /// Ends the connection at once in both directions: threads in a send, a receive or a connect come back
+    /// with an error. Any thread.
+    pub(crate) fn shutdown(&self) {
+        self.0.shutdown();
+    }
+
+    /// Has the socket forget what it still has to send when it is closed, since those pages may be reused by then.
+    pub(crate) fn abort_on_close(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { bind::netraid_sock_abort(self.0.as_ptr()) };
+    }
+
+    /// Sends all of `data`; `more` says that more follows at once. Sleeps until it is queued, at most the time
+    /// given to [`Socket::tune`].
+    pub(crate) fn send(&self, data: &[u8], more: bool) -> Result {
+        let mut done = 0;
+        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+            // SAFETY: By the type invariant; `rest` is valid for the call.
+            done += count(unsafe {
+                let data = rest.as_ptr().cast::<c_void>();
+                bind::netraid_sock_send(self.0.as_ptr(), data, rest.len() as u32, more)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn send_raw(&self, bio: *mut bindings::bio, len: u32) -> Result {
+        let mut done = 0;
+        while done < len {
+            // SAFETY: `bio` is valid and has `len` bytes; see the callers.
+            done += count(unsafe {
+                bind::netraid_sock_send_bio(self.0.as_ptr(), bio, done, len - done)
+            })? as u32;
+        }
+        Ok(())
+    }
+
+    /// Sends the data of a bio; otherwise as [`Socket::send`].
+    pub(crate) fn send_bio(&self, bio: &Bio) -> Result {
+        self.send_raw(bio.as_ptr(), bio.len())
+    }
+
+    /// Sends the data of a bio with pages of its own; otherwise as [`Socket::send`].
+    pub(crate) fn send_paged<C>(&self, bio: &PagedBio<C>) -> Result {
+        self.send_raw(bio.rewound(), bio.len())
+    }
+
+    /// Receives up to `data.len()` bytes, at least one.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` when nothing came within the time given to [`Socket::set_wait`], `ECONNRESET` when the other side
+    /// has closed.
+    pub(crate) fn receive(&self, data: &mut [u8]) -> Result<usize> {
+        // SAFETY: By the type invariant; `data` is valid for the call.
+        let got = count(unsafe {
+            let data_ptr = data.as_mut_ptr().cast::<c_void>();
+            bind::netraid_sock_recv(self.0.as_ptr(), data_ptr, data.len() as u32)
+        })?;
+        if got == 0 { Err(ECONNRESET) } else { Ok(got) }
+    }
+
+    /// Receives into the pages of a bio from byte `skip` on; otherwise as [`Socket::receive`].
+    pub(crate) fn receive_paged<C>(&self, bio: &PagedBio<C>, skip: u32) -> Result<u32> {
+        let left = bio.len().checked_sub(skip).filter(|left| *left > 0).ok_or(EINVAL)?;
+        // SAFETY: By the type invariant; the bio has `left` bytes from `skip` on.
+        let got = count(unsafe {
+            bind::netraid_sock_recv_bio(self.0.as_ptr(), bio.rewound(), skip, left)
+        })?;
+        if got == 0 { Err(ECONNRESET) } else { Ok(got as u32) }
+    }
+}
+
+/// The result of a socket call: a count or a negative errno.
+fn count(result: i32) -> Result<usize> {
+    to_result(result)?;
+    usize::try_from(result).map_err(|_| EIO)
+}
+
+/// A socket that listens.
+pub(crate) struct Listener(Raw);
+
+impl Listener {
+    /// Listens on `address`; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE` port taken, `EADDRNOTAVAIL` not an address of this machine.
+    pub(crate) fn new(net: &NetNs, address: &Address) -> Result<Self> {
+        let raw = Raw::new(net, address)?;
+        let at = address.to_raw();
+        // SAFETY: The socket is open; `at` is valid for the call.
+        to_result(unsafe { bind::netraid_sock_bind_listen(raw.as_ptr(), &raw const at) })?;
+        Ok(Self(raw))
+    }
+
+    /// How long one [`Listener::accept`] waits.
+    pub(crate) fn set_wait(&self, ms: u32) {
+        // SAFETY: By the type invariant.
+        unsafe { bind::netraid_sock_wait_ms(self.0.as_ptr(), ms) };
+    }
+
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` none came in time, `EINVAL` after [`Listener::shutdown`].
+    pub(crate) fn accept(&self) -> Result<Socket> {
+        let mut peer = core::ptr::null_mut();
+        // SAFETY: By the type invariant; `peer` is valid for the call.
+        to_result(unsafe { bind::netraid_sock_accept(self.0.as_ptr(), &raw mut peer) })?;
+        // INVARIANT: The new socket is ours.
+        Ok(Socket(Raw(NonNull::new(peer).ok_or(EIO)?)))
+    }
+
+    /// Ends a waiting accept.
+    pub(crate) fn shutdown(&self) {
+        self.0.shutdown();
+    }
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Copies of the resync: read here, sent there, and in the same table as the application's writes, so that neither
+//! overtakes the other.
+
+use super::{
+    now,
+    state::{Entered, Request, State},
+    Volume,
+};
+use crate::sys::{
+    block::{BioList, IoResult, Op, PagedBio, PagedDone},
+    sync::{Busy, Guarded},
+};
+use kernel::prelude::*;
+use netraid_core::{
+    inflight::Slot,
+    resync::{Cursor, Step},
+    wire::{Flags, Kind},
+};
+
+/// Words of the map looked at under the lock at a time: 256 KiB of disk for each bit, a few microseconds.
+const SCAN_WORDS: usize = 4096;
+
+/// The reading part of a copy.
+pub(crate) struct Copy {
+    slot: Slot,
+    volume: Busy<Volume>,
+}
+
+/// How copying stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    /// Copies not yet confirmed.
+    pub(crate) under_way: u32,
+    /// The local disk could not be read since the last call.
+    pub(crate) failed: bool,
+}
+
+impl Volume {
+    /// What to copy next.
+    pub(crate) fn next_copy(&self, cursor: &mut Cursor, max_bytes: u32) -> Step {
+        let state = self.state.lock();
+        cursor.next(&state.remote.dirty, &self.geometry, max_bytes, SCAN_WORDS)
+    }
+
+    /// How copying stands.
+    pub(crate) fn copied_so_far(&self) -> Copied {
+        let mut state = self.state.lock();
+        let failed = core::mem::take(&mut state.copy_failed);
+        Copied { under_way: state.copies, failed }
+    }
+}
+
+/// Begins to copy `len` bytes from `offset` on; with `clears`, a confirmation clears the marks of the chunks wholly
+/// covered. May sleep. False when the table is full.
+pub(crate) fn enter(
+    volume: &Guarded<Volume>,
+    offset: u64,
+    len: u32,
+    clears: bool,
+) -> Result<bool> {
+    let busy = volume.enter().ok_or(ENODEV)?;
+    let pages = PagedBio::new(&volume.copies, &volume.pool, &volume.lower, offset, len)?;
+    let request = Request {
+        copy: Some(pages),
+        is_copy: true,
+        clears,
+        kind: Some(Kind::Write),
+        flags: Flags::RESYNC,
+        offset,
+        len: u64::from(len),
+        ..Request::default()
+    };
+    let mut state = volume.state.lock();
+    if state.inflight.is_full() {
+        drop(state);
+        // The pages go back outside the lock.
+        drop(request);
+        return Ok(false);
+    }
+    state.copies = state.copies.saturating_add(1);
+    if let Some(Entered::Started(slot)) = state.enter(request) {
+        let pages = begin(&mut state, slot);
+        drop(state);
+        start(pages, slot, busy);
+    }
+    Ok(true)
+}
+
+/// Under the lock: takes the pages out for reading.
+pub(super) fn begin(state: &mut State, slot: Slot) -> Option<PagedBio<Copy>> {
+    let request = state.request(slot)?;
+    request.local = true;
+    request.copy.take()
+}
+
+/// After the lock: reads.
+pub(super) fn start(pages: Option<PagedBio<Copy>>, slot: Slot, busy: Busy<Volume>) {
+    if let Some(pages) = pages {
+        pages.submit(Op::Read, false, false, Copy { slot, volume: busy });
+    }
+}
+
+impl PagedDone for Copy {
+    fn done(self, pages: PagedBio<Self>, result: IoResult) {
+        let volume = &*self.volume;
+        let mut state = volume.state.lock();
+        let live = state.remote.live;
+        let State { requests, remote, copy_failed, .. } = &mut *state;
+        let Some(request) = requests.get_mut(self.slot.index()) else { return };
+        request.local = false;
+        // Pages that are not sent go back when the request is taken out of the table, or at the end of this function.
+        let mut unused = None;
+        if result.is_ok() && live {
+            request.copy = Some(pages);
+            remote.queue(self.slot, request, now());
+        } else {
+            *copy_failed |= result.is_err();
+            unused = Some(pages);
+        }
+        state.finish_if_done(self.slot, &mut BioList::new());
+        volume.release(state, BioList::new());
+        if live {
+            volume.outgoing.raise();
+        }
+        drop(unused);
+    }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The dispatcher: starts what had to wait. Completions run in interrupts, where nothing can be submitted.
+
+use super::{copy, write, Volume};
+use crate::sys::{block::Bio, sync::Guarded};
+
+/// How long the dispatcher sleeps when nothing raises its event; only a safety net.
+const NAP_MS: u32 = 1000;
+
+/// The thread's body.
+pub(super) fn run(volume: &Guarded<Volume>) {
+    loop {
+        volume.work.wait(NAP_MS);
+        start_ready(volume);
+        while let Some(bio) = next_overflow(volume) {
+            write::enter(volume, bio);
+        }
+        if volume.state.lock().stopping {
+            return;
+        }
+    }
+}
+
+fn start_ready(volume: &Guarded<Volume>) {
+    loop {
+        // Taken before the lock; a volume that is going away has no request left to start.
+        let Some(busy) = volume.enter() else { return };
+        let mut state = volume.state.lock();
+        let Some(slot) = state.inflight.pop_ready() else { return };
+        let is_copy = state.request(slot).is_some_and(|request| request.is_copy);
+        if is_copy {
+            let pages = copy::begin(&mut state, slot);
+            drop(state);
+            copy::start(pages, slot, busy);
+        } else {
+            let live = state.remote.live;
+            let child = write::begin(volume, &mut state, slot);
+            drop(state);
+            write::start(volume, child, slot, busy, live);
+        }
+    }
+}
+
+fn next_overflow(volume: &Volume) -> Option<Bio> {
+    let mut state = volume.state.lock();
+    if state.inflight.is_full() {
+        return None;
+    }
+    state.overflow.pop()
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the volume's lock protects.
+
+use super::{
+    copy::Copy,
+    remote::{Remote, RemoteMap},
+    write::Local,
+};
+use crate::sys::block::{Bio, BioList, Child, PagedBio};
+use kernel::prelude::*;
+use netraid_core::{
+    chunk::Geometry,
+    inflight::{Entry, Inflight, Slot},
+    request::{After, Part},
+    wire::{Flags, Kind},
+};
+
+/// One request under way.
+#[derive(Default)]
+pub(super) struct Request {
+    /// The application's bio; the sender has it while the remote part is being sent.
+    pub(super) bio: Option<Bio>,
+    /// The clone for the local disk until it starts.
+    pub(super) child: Option<Child<Local>>,
+    /// The pages of a copy, unless the disk or the sender has them.
+    pub(super) copy: Option<PagedBio<Copy>>,
+    /// This is a copy of the resync and no application's request.
+    pub(super) is_copy: bool,
+    /// A copy of this range clears its marks when it is confirmed.
+    pub(super) clears: bool,
+    pub(super) kind: Option<Kind>,
+    pub(super) flags: Flags,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    pub(super) accounting: usize,
+    /// The local disk is still at work.
+    pub(super) local: bool,
+    /// What the leg has to do.
+    pub(super) remote: Part,
+    pub(super) seq: u64,
+    /// When it was handed to the leg, milliseconds since boot.
+    pub(super) queued_ms: u64,
+    pub(super) error: Option<Error>,
+}
+
+/// Numbers for the operator.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counters {
+    /// Chunks the target may miss.
+    pub(crate) dirty_chunks: u64,
+    /// Requests queued or sent and not confirmed.
+    pub(crate) outstanding: u32,
+    /// Bytes of application writes the target confirmed.
+    pub(crate) replicated_bytes: u64,
+    /// Bytes that copies of the resync brought to the target.
+    pub(crate) copied_bytes: u64,
+}
+
+/// Everything that is under way on a volume.
+pub(super) struct State {
+    pub(super) inflight: Inflight<KVVec<Entry>>,
+    pub(super) requests: KVVec<Request>,
+    /// Bios for which there was no room in the table.
+    pub(super) overflow: BioList,
+    pub(super) remote: Remote,
+    pub(super) copies: u32,
+    pub(super) copy_failed: bool,
+    pub(super) stopping: bool,
+}
+
+/// What became of a request handed to [`State::enter`].
+pub(super) enum Entered {
+    /// It may start.
+    Started(Slot),
+    /// It waits for an overlapping one; the dispatcher starts it.
+    Waits,
+}
+
+impl State {
+    pub(super) fn new(capacity: usize, map: RemoteMap) -> Result<Self> {
+        let mut requests = KVVec::with_capacity(capacity, GFP_KERNEL)?;
+        for _ in 0..capacity {
+            requests.push(Request::default(), GFP_KERNEL)?;
+        }
+        let entries = KVVec::from_elem(Entry::default(), capacity, GFP_KERNEL)?;
+        Ok(Self {
+            inflight: Inflight::new(entries),
+            requests,
+            overflow: BioList::new(),
+            remote: Remote::new(map, capacity)?,
+            copies: 0,
+            copy_failed: false,
+            stopping: false,
+        })
+    }
+
+    pub(super) fn request(&mut self, slot: Slot) -> Option<&mut Request> {
+        self.requests.get_mut(slot.index())
+    }
+
+    /// Puts a request into the table, which must have room.
+    pub(super) fn enter(&mut self, request: Request) -> Option<Entered> {
+        let end = request.offset.saturating_add(request.len);
+        let (slot, now) = self.inflight.insert(request.offset, end)?;
+        *self.request(slot)? = request;
+        Some(if now { Entered::Started(slot) } else { Entered::Waits })
+    }
+
+    /// Starts an application's request: decides who gets it, and marks what a leg will miss before anything changes.
+    pub(super) fn begin(&mut self, slot: Slot, geometry: &Geometry, now_ms: u64) {
+        let live = self.remote.live;
+        let Some(request) = self.requests.get_mut(slot.index()) else { return };
+        request.local = true;
+        if live {
+            self.remote.queue(slot, request, now_ms);
+        } else {
+            self.remote.dirty.set_range(geometry.range(request.offset, request.len));
+        }
+    }
+
+    /// Gives up on a request's remote part.
+    pub(super) fn abandon(&mut self, slot: Slot, geometry: &Geometry, ended: &mut BioList) {
+        let Some(request) = self.requests.get_mut(slot.index()) else { return };
+        let after = request.remote.abandon();
+        if matches!(after, After::Unknown | After::UnknownPending) {
+            self.remote.dirty.set_range(geometry.range(request.offset, request.len));
+        }
+        if after == After::Unknown {
+            self.remote_done(slot, ended);
+        }
+    }
+
+    /// The leg has done its part of a request.
+    pub(super) fn remote_done(&mut self, slot: Slot, ended: &mut BioList) {
+        self.remote.outstanding = self.remote.outstanding.saturating_sub(1);
+        self.finish_if_done(slot, ended);
+    }
+
+    /// Ends a request when nobody has to do anything about it any more. Bios to be ended, outside the lock, are added
+    /// to `ended`.
+    pub(super) fn finish_if_done(&mut self, slot: Slot, ended: &mut BioList) {
+        let Some(request) = self.requests.get_mut(slot.index()) else { return };
+        if request.local || request.remote.is_pending() {
+            return;
+        }
+        let request = core::mem::take(request);
+        if request.is_copy {
+            self.copies = self.copies.saturating_sub(1);
+        }
+        if let Some(mut bio) = request.bio {
+            bio.finish_accounting(request.accounting, request.error.map_or(Ok(()), Err));
+            ended.push(bio);
+        }
+        self.inflight.remove(slot);
+    }
+
+    /// Whether the dispatcher has something to do.
+    pub(super) fn has_work(&self) -> bool {
+        self.inflight.has_ready() || (!self.overflow.is_empty() && !self.inflight.is_full())
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Writes, flushes, discards and zeroes: to the local disk and to the leg.
+
+use super::{
+    now,
+    state::{Entered, Request},
+    Volume,
+};
+use crate::sys::{
+    block::{Bio, BioList, Child, Done, IoResult, Op},
+    sync::{Busy, Guarded},
+};
+use kernel::prelude::*;
+use netraid_core::{
+    inflight::Slot,
+    wire::{Flags, Kind},
+};
+
+/// The local part of a request under way.
+pub(super) struct Local {
+    slot: Slot,
+    volume: Busy<Volume>,
+}
+
+/// Takes in an application's bio that changes something; may sleep.
+pub(super) fn submit(volume: &Guarded<Volume>, bio: Bio) {
+    if !volume.state.lock().overflow.is_empty() {
+        return overflow(volume, bio);
+    }
+    enter(volume, bio);
+}
+
+/// Puts a bio behind those that already wait for room in the table.
+fn overflow(volume: &Volume, bio: Bio) {
+    let mut state = volume.state.lock();
+    state.overflow.push(bio);
+    let work = state.has_work();
+    drop(state);
+    if work {
+        volume.work.raise();
+    }
+}
+
+/// Puts a bio into the table and starts it if nothing is in its way; may sleep.
+pub(super) fn enter(volume: &Guarded<Volume>, bio: Bio) {
+    let Some(busy) = volume.enter() else { return bio.end(Err(ENODEV)) };
+    // The clone is taken before the lock, and before the request is entered: whoever is in the table has all it needs
+    // to end.
+    let child = match volume.clones.clone_of(&bio, &volume.lower) {
+        Ok(child) => child,
+        Err(error) => return bio.end(Err(error)),
+    };
+    let mut state = volume.state.lock();
+    if state.inflight.is_full() {
+        state.overflow.push(bio);
+        return;
+    }
+    let mut request = describe(&bio);
+    request.accounting = bio.start_accounting();
+    request.bio = Some(bio);
+    request.child = Some(child);
+    if let Some(Entered::Started(slot)) = state.enter(request) {
+        let live = state.remote.live;
+        let child = begin(volume, &mut state, slot);
+        drop(state);
+        start(volume, child, slot, busy, live);
+    }
+}
+
+fn describe(bio: &Bio) -> Request {
+    let (offset, len) = (bio.offset(), u64::from(bio.len()));
+    let kind = match bio.op() {
+        Op::Discard => Kind::Discard,
+        Op::WriteZeroes => Kind::Zeroes,
+        _ if len == 0 => Kind::Flush,
+        _ => Kind::Write,
+    };
+    let flags = match kind {
+        Kind::Write => Flags::NONE
+            .with(Flags::FUA, bio.is_fua())
+            .with(Flags::PREFLUSH, bio.is_preflush()),
+        Kind::Zeroes => Flags::NONE.with(Flags::NOUNMAP, bio.is_nounmap()),
+        _ => Flags::NONE,
+    };
+    Request { kind: Some(kind), flags, offset, len, ..Request::default() }
+}
+
+/// Under the lock: decides who gets the request and takes the clone out.
+pub(super) fn begin(
+    volume: &Volume,
+    state: &mut super::state::State,
+    slot: Slot,
+) -> Option<Child<Local>> {
+    let child = state.request(slot)?.child.take();
+    state.begin(slot, &volume.geometry, now());
+    child
+}
+
+/// After the lock: wakes the sender and hands the clone to the local disk.
+pub(super) fn start(
+    volume: &Volume,
+    child: Option<Child<Local>>,
+    slot: Slot,
+    busy: Busy<Volume>,
+    live: bool,
+) {
+    if live {
+        volume.outgoing.raise();
+    }
+    match child {
+        Some(child) => child.submit(Local { slot, volume: busy }),
+        // Every entered request has one until it starts.
+        None => Local { slot, volume: busy }.done(Err(EIO)),
+    }
+}
+
+impl Done for Local {
+    fn done(self, result: IoResult) {
+        let volume = &*self.volume;
+        let mut ended = BioList::new();
+        let mut state = volume.state.lock();
+        if let Some(request) = state.requests.get_mut(self.slot.index()) {
+            request.local = false;
+            if let Err(error) = result {
+                request.error = Some(error);
+                // The target may have what the local disk has not.
+                let range = volume.geometry.range(request.offset, request.len);
+                state.remote.dirty.set_range(range);
+            }
+        }
+        state.finish_if_done(self.slot, &mut ended);
+        volume.release(state, ended);
+    }
+}
