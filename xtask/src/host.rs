@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+//! This machine: whether netraid can be built here, how to become administrator, which packages are missing.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{bail, Context as _, Result};
+
+use crate::cmd::Cmd;
+use crate::progress::{Progress, Step};
+
+/// Free space a first setup needs, bytes.
+const SPACE_FIRST: u64 = 9 << 30;
+
+/// Free space needed when everything is cached already, bytes.
+const SPACE_AGAIN: u64 = 1 << 30;
+
+/// A program this machine must have, and the Debian package it is in.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("apt-get", "apt"),
+    ("bash", "bash"),
+    ("chroot", "coreutils"),
+    ("dpkg-deb", "dpkg"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("tar", "tar"),
+    ("unshare", "util-linux"),
+    ("xz", "xz-utils"),
+];
+
+/// Files this machine must have, and the Debian package they are in.
+const FILES: &[(&str, &str)] = &[
+    (
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        "debian-archive-keyring",
+    ),
+    ("/usr/lib/x86_64-linux-gnu/libc.a", "libc6-dev"),
+];
+
+/// How commands are run as administrator.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    sudo: bool,
+    ids: String,
+}
+
+impl Admin {
+    /// Finds out how: directly as root, else by sudo.
+    ///
+    /// # Errors
+    ///
+    /// When this is an ordinary user and there is no sudo.
+    pub fn find() -> Result<Self> {
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        let ids = format!("{}:{}", user.as_raw(), group.as_raw());
+        if user.is_root() {
+            return Ok(Self { sudo: false, ids });
+        }
+        if which("sudo").is_none() {
+            bail!("making the build root needs an administrator and sudo is missing; install sudo or run this as root");
+        }
+        Ok(Self { sudo: true, ids })
+    }
+
+    /// `program`, run as administrator.
+    #[must_use]
+    pub fn cmd(&self, program: &str) -> Cmd {
+        if self.sudo {
+            Cmd::new("sudo").arg("--").arg(program)
+        } else {
+            Cmd::new(program)
+        }
+    }
+
+    /// User and group of the caller as `UID:GID`, to whom what is built belongs.
+    #[must_use]
+    pub fn ids(&self) -> &str {
+        &self.ids
+    }
+}
+
+/// Refuses machines netraid cannot be built on.
+///
+/// # Errors
+///
+/// When the architecture is another than x86-64 or there is no apt.
+pub fn suitable() -> Result<()> {
+    if std::env::consts::ARCH != "x86_64" {
+        bail!(
+            "netraid is built for x86-64 kernels and this machine is {}; use an x86-64 machine",
+            std::env::consts::ARCH
+        );
+    }
+    if which("apt-get").is_none() {
+        bail!("apt-get is missing: the kernels and roots come from Debian packages; use a Debian machine");
+    }
+    Ok(())
+}
+
+/// Refuses when the file system of `dir` is too full: `first` when nothing is cached there yet.
+///
+/// # Errors
+///
+/// When there is not enough space or it cannot be found out.
+pub fn space(dir: &Path, first: bool) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| {
+        format!(
+            "cannot make the cache directory {}; set NETRAID_CACHE to a directory that can be written",
+            dir.display()
+        )
+    })?;
+    let stat = rustix::fs::statvfs(dir).with_context(|| format!("cannot ask how full {} is", dir.display()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let needed = if first { SPACE_FIRST } else { SPACE_AGAIN };
+    if free < needed {
+        bail!(
+            "{} has {:.1} GiB free and {} GiB are needed; free some, or set NETRAID_CACHE to a directory on another disk",
+            dir.display(),
+            gib(free),
+            needed >> 30
+        );
+    }
+    Ok(())
+}
+
+/// Installs the packages this machine lacks.
+///
+/// # Errors
+///
+/// When apt cannot install them.
+pub fn packages(admin: &Admin, progress: &Progress) -> Result<()> {
+    let missing = missing_packages();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    progress.step(&format!("Install host packages: {}", missing.join(" ")), |step| {
+        let apt = |args: &[&str]| {
+            admin
+                .cmd("env")
+                .args([
+                    "DEBIAN_FRONTEND=noninteractive",
+                    "apt-get",
+                    "-q",
+                    "-y",
+                    "-o",
+                    "DPkg::Lock::Timeout=300",
+                ])
+                .args(args.iter().copied())
+                .run(step)
+        };
+        let why = "apt cannot install host packages; check the network and /etc/apt, then try again";
+        apt(&["update"]).context(why)?;
+        apt(&[&["install", "--no-install-recommends"], missing.as_slice()].concat()).context(why)?;
+        Ok(())
+    })?;
+    let still = missing_packages();
+    if !still.is_empty() {
+        bail!(
+            "apt installed {} and yet their programs are not found; check the PATH",
+            still.join(" ")
+        );
+    }
+    Ok(())
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    let programs = PROGRAMS
+        .iter()
+        .filter(|(program, _)| which(program).is_none())
+        .map(|(_, package)| *package);
+    let files = FILES
+        .iter()
+        .filter(|(file, _)| !Path::new(file).exists())
+        .map(|(_, package)| *package);
+    programs.chain(files).collect()
+}
+
+/// Where `program` is; administrators' directories count although an ordinary user's PATH lacks them.
+fn which(program: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1_u32 << 30)
+}
+
+/// How many processors a build may use.
+#[must_use]
+pub fn jobs() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+/// The value of one line of `apt-config dump`, as `apt-config` writes it, for keys that start with one of `prefixes`.
+///
+/// # Errors
+///
+/// When `apt-config` cannot be run.
+pub fn apt_options(prefixes: &[&str]) -> Result<Vec<String>> {
+    let dump = Cmd::new("apt-config").arg("dump").run(&Step::silent())?;
+    Ok(dump
+        .lines()
+        .filter(|line| prefixes.iter().any(|prefix| line.starts_with(prefix)))
+        .map(|line| line.trim_end_matches(';').to_owned())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{space, which, Path};
+
+    #[test]
+    fn programs_are_found() {
+        assert!(which("sh").is_some());
+        assert!(which("no-such-program-netraid").is_none());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_refused_with_advice() {
+        let error = space(Path::new("/proc/netraid-no-such"), false)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("NETRAID_CACHE"), "{error}");
+    }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Builds `netraid.ko` by the kernel's own build system and checks that it fits the distributed kernel.
+//!
+//! The checkout stays clean: Kbuild puts everything it makes into a directory of its own (`MO=`), which makes the next
+//! build incremental.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::cache::Lock;
+use crate::chroot::Chroot;
+use crate::env::Env;
+use crate::progress::{Progress, Step};
+use crate::rustmeta;
+use crate::symbols;
+
+/// The module that was built.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// Where it is.
+    pub file: PathBuf,
+    /// What `modinfo` says of it, in lines `field: value`.
+    pub info: String,
+}
+
+/// Builds and checks the module for the kernel of `env`.
+///
+/// # Errors
+///
+/// When Kbuild fails, or the module does not fit the kernel.
+pub fn build(env: &Env, progress: &Progress) -> Result<Module> {
+    let built = env.paths.built(&env.kernel.kver);
+    let out = built.join("kbuild");
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    let _lock = Lock::take(&built.join("lock"), progress)?;
+    let root = root(env).bind(&out, "/out");
+    progress.step(&format!("Build netraid.ko for {}", env.kernel.kver), |step| {
+        kbuild(env, &root, &["modules"], step)?;
+        let file = built.join("netraid.ko");
+        let strip = root.clone().bind(&built, "/mnt");
+        strip
+            .cmd("strip")
+            .args(["--strip-debug", "-o", "/mnt/netraid.ko.new", "/out/netraid.ko"])
+            .run(step)?;
+        fs::rename(built.join("netraid.ko.new"), &file).with_context(|| format!("cannot write {}", file.display()))?;
+        verify(env, &root, step).context("netraid.ko would not work on the distributed kernel")?;
+        let info = root.cmd("modinfo").arg("/out/netraid.ko").run(step)?;
+        Ok(Module { file, info })
+    })
+}
+
+/// Runs clippy with the kernel's own configuration over the module.
+///
+/// # Errors
+///
+/// When clippy has something to say.
+pub fn clippy(env: &Env, progress: &Progress) -> Result<()> {
+    let out = env.paths.built(&env.kernel.kver).join("clippy");
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    let _lock = Lock::take(&out.join("lock"), progress)?;
+    let root = root(env).bind(&out, "/out");
+    let step = Step::silent();
+    let output = kbuild(env, &root, &["CLIPPY=1", "modules"], &step)?;
+    anyhow::ensure!(
+        !output.contains("warning:"),
+        "clippy has remarks on the module:\n{output}"
+    );
+    Ok(())
+}
+
+/// The build root with the kernel tree and the checkout in it.
+fn root(env: &Env) -> Chroot {
+    env.build
+        .clone()
+        .bind(&env.kdir, "/linux")
+        .bind(&env.paths.checkout, "/netraid")
+}
+
+fn kbuild(env: &Env, root: &Chroot, goals: &[&str], step: &Step) -> Result<String> {
+    let outcome = rustmeta::make(root, &env.kernel)
+        .args(["M=/netraid", "MO=/out"])
+        .args(goals.iter().copied())
+        .log(&env.paths.built(&env.kernel.kver).join("kbuild.log"))
+        .limit(Duration::from_secs(10 * 60))
+        .outcome(step)?;
+    anyhow::ensure!(
+        outcome.status.success(),
+        "the module does not build for {}:\n{}",
+        env.kernel.kver,
+        outcome.tail
+    );
+    Ok(outcome.tail)
+}
+
+/// Checks that the kernel exports what the module needs and that both mean the same Rust crates.
+fn verify(env: &Env, root: &Chroot, step: &Step) -> Result<()> {
+    let output = root.cmd("nm").arg("/out/netraid.ko").run(step)?;
+    let (undefined, all) = symbols::nm(&output);
+    let file = env.image.join("headers/Module.symvers");
+    let symvers = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let exported = symbols::exported(&symvers);
+    symbols::all_exported(&undefined, &exported)?;
+    symbols::same_crates(&all, &exported)
+}

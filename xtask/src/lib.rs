@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is done in a checkout of netraid: set up an environment, build, check, test, demonstrate.
+//!
+//! Everything that is slow is made once and kept in a cache outside the checkout (see [`cache`]). The order of things:
+//! [`host`] sees to the packages of this machine, [`apt`] finds and fetches what Debian offers, [`roots`] makes a root
+//! for building and one for test machines, [`kernel`] unpacks kernels, [`rustmeta`] rebuilds the Rust metadata that
+//! Debian does not ship, [`codegen`] turns the control interface's spec into C and Rust, [`kmod`] builds the module.
+
+pub mod apt;
+pub mod artifacts;
+pub mod cache;
+pub mod check;
+pub mod chroot;
+pub mod cmd;
+pub mod codegen;
+pub mod env;
+pub mod guest;
+pub mod host;
+pub mod house;
+pub mod kernel;
+pub mod kmod;
+pub mod paths;
+pub mod progress;
+pub mod roots;
+pub mod rustmeta;
+pub mod symbols;
+pub mod test;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use artifacts::Artifacts;
+use env::Env;
+use progress::Progress;
+
+/// Builds everything test machines need and writes the list of it. Returns the file of the list, and the module.
+///
+/// # Errors
+///
+/// When something does not build.
+pub fn build(env: &Env, progress: &Progress) -> Result<(PathBuf, kmod::Module)> {
+    let module = kmod::build(env, progress)?;
+    let programs = guest::build(&env.paths, progress)?;
+    let built = env.paths.built(&env.kernel.kver);
+    let ynl = built.join("ynl");
+    guest::ynl(env, &ynl)?;
+    let artifacts = Artifacts {
+        kver: env.kernel.kver.clone(),
+        vmlinuz: env.image.join("vmlinuz"),
+        modules: env.image.join("lib/modules").join(&env.kernel.kver),
+        guest_root: env.guest_root.clone(),
+        netraid_ko: module.file.clone(),
+        netraid_ctl: programs.ctl,
+        guest_agent: programs.agent,
+        spec: env.paths.spec(),
+        ynl: Some(ynl),
+    };
+    Ok((artifacts.write(&built)?, module))
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask`: everything that is done in a checkout of netraid.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use xtask::env::{self, Env};
+use xtask::kernel::Series;
+use xtask::paths::Paths;
+use xtask::progress::{seconds, Progress};
+use xtask::{check, codegen, test};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Everything that is done in a checkout of netraid"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make or renew the environment: host packages, build root, guest root, kernels, Rust metadata
+    Setup {
+        #[command(flatten)]
+        kernel: KernelArg,
+        /// Ask Debian's mirror for newer kernels even if the last time was not long ago
+        #[arg(long)]
+        refresh: bool,
+    },
+    /// Build netraid.ko, netraid-ctl and the agent of test machines
+    Build {
+        #[command(flatten)]
+        kernel: KernelArg,
+    },
+    /// Generate C and Rust from the spec of the control interface
+    Codegen {
+        /// Only compare with what is committed
+        #[arg(long)]
+        check: bool,
+    },
+    /// Look at the sources: format, lints, generated code, where `unsafe` is
+    Check {
+        #[command(flatten)]
+        kernel: KernelArg,
+    },
+    /// Check, build and test everything; with names only the tests in virtual machines whose name contains one of them
+    Test {
+        /// Names, or parts of names, of tests
+        names: Vec<String>,
+        /// Only on this kernel [default: everything on 7.3, a chosen part on 7.2]
+        #[arg(long)]
+        kernel: Option<Series>,
+        /// List the tests that run in virtual machines
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+#[derive(Args)]
+struct KernelArg {
+    /// Series of the kernel
+    #[arg(long, default_value = "7.3")]
+    kernel: Series,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let progress = Progress::new();
+    match run(cli.command, &progress) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
+    let paths = Paths::find()?;
+    match command {
+        Command::Setup { kernel, refresh } => {
+            let begin = Instant::now();
+            let env = env::require(&paths, kernel.kernel, refresh, progress)?;
+            progress.line(&format!(
+                "Ready for {} after {}.",
+                env.kernel.kver,
+                seconds(begin.elapsed())
+            ));
+        }
+        Command::Build { kernel } => {
+            let env = env::require(&paths, kernel.kernel, false, progress)?;
+            build(&env, progress)?;
+        }
+        Command::Codegen { check } => codegen::run(&env::any(&paths, progress)?, check, progress)?,
+        Command::Check { kernel } => {
+            let env = env::require(&paths, kernel.kernel, false, progress)?;
+            return Ok(check::run(&env, progress)?.finish());
+        }
+        Command::Test { names, kernel, list } => {
+            return test::run(&paths, &test::Request { names, kernel, list }, progress);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build(env: &Env, progress: &Progress) -> Result<()> {
+    codegen::run(env, true, progress)?;
+    let (built, module) = xtask::build(env, progress)?;
+    progress.line(module.info.trim_end());
+    println!("{}", built.display());
+    Ok(())
+}
