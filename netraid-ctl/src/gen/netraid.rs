@@ -489,9 +489,9 @@ pub struct Mirror {
     pub node_name: Option<String>,
     /// Identity of this machine, told to the other side; made at random when absent.
     pub node_uuid: Option<[u8; 16]>,
-    /// Where a target listens; 4 bytes for IPv4, 16 for IPv6; all zero for every address of the machine.
+    /// Where a target listens; 4 bytes for IPv4, 16 for IPv6, no other length; all zero for every address of the machine.
     ///
-    /// Length: 4 to 16 bytes.
+    /// Length: up to 16 bytes.
     pub address: Option<Vec<u8>>,
     /// TCP port a target listens on.
     ///
@@ -701,9 +701,9 @@ pub struct Leg {
     ///
     /// Values: up to 7.
     pub id: Option<u32>,
-    /// Address of the other machine; 4 bytes for IPv4, 16 for IPv6.
+    /// Address of the other machine; 4 bytes for IPv4, 16 for IPv6, no other length.
     ///
-    /// Length: 4 to 16 bytes.
+    /// Length: up to 16 bytes.
     pub address: Option<Vec<u8>>,
     /// TCP port of the other machine.
     ///

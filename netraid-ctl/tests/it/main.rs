@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The whole program, run against a kernel and a machine that exist in memory only.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test an unexpected value is a failure, and the helpers are part of the tests"
+)]
+
+mod address;
+mod changes;
+mod disks;
+mod events;
+mod fake;
+mod machine;
+mod messages;
+mod promote;
+mod status;
+mod waiting;
