@@ -28,11 +28,15 @@ const BANNER: &str = "\
 /// not know; the message names the place in the spec.
 pub fn generate(spec_text: &str) -> Result<String> {
     let spec: Spec = serde_yaml_ng::from_str(spec_text).context("the spec is not the YAML of a genetlink family")?;
+    let spec = spec.without_subsets();
     let family = items::family(&spec)?;
     let definitions = items::definitions(&spec)?;
     let operations = items::operations(&spec)?;
     let sets = sets::attribute_sets(&spec)?;
-    let purpose = format!(" The control interface `{}`: numbers, enums and attribute sets.", spec.name);
+    let purpose = format!(
+        " The control interface `{}`: numbers, enums and attribute sets.",
+        spec.name
+    );
     let tokens = quote! {
         #![doc = #purpose]
 
@@ -115,7 +119,10 @@ mcast-groups:
     fn what_the_generator_does_not_know_is_an_error_that_names_the_place() {
         let spec = SPEC.replace("type: uint", "type: bitfield32");
         let message = format!("{:#}", generate(&spec).expect_err("an unknown type"));
-        assert!(message.contains("thing/size") && message.contains("bitfield32"), "{message}");
+        assert!(
+            message.contains("thing/size") && message.contains("bitfield32"),
+            "{message}"
+        );
 
         let spec = SPEC.replace("enum: role", "enum: rule");
         let message = format!("{:#}", generate(&spec).expect_err("an unknown enum"));

@@ -9,7 +9,11 @@ use super::spec::{const_name, docs, type_name, Definition, Spec};
 
 /// The name, the version and the multicast groups of the family.
 pub(super) fn family(spec: &Spec) -> Result<TokenStream> {
-    ensure!(spec.protocol == "genetlink", "the protocol is `{}`, only genetlink is known", spec.protocol);
+    ensure!(
+        spec.protocol == "genetlink",
+        "the protocol is `{}`, only genetlink is known",
+        spec.protocol
+    );
     let name = &spec.name;
     let version = Literal::u8_unsuffixed(u8::try_from(spec.version.unwrap_or(1)).context("the version of the family")?);
     let doc = docs(&spec.doc, "Name of the family.");
@@ -42,7 +46,9 @@ pub(super) fn definitions(spec: &Spec) -> Result<TokenStream> {
 }
 
 fn constant(definition: &Definition) -> Result<TokenStream> {
-    let value = definition.value.with_context(|| format!("the constant `{}` has no value", definition.name))?;
+    let value = definition
+        .value
+        .with_context(|| format!("the constant `{}` has no value", definition.name))?;
     let value = Literal::u64_unsuffixed(value);
     let name = const_name(&definition.name);
     let doc = docs(&definition.doc, &format!("The limit `{}`.", definition.name));
@@ -56,7 +62,9 @@ fn enumeration(definition: &Definition) -> Result<TokenStream> {
     let (mut idents, mut texts, mut numbers, mut comments) = (vec![], vec![], vec![], vec![]);
     for entry in &definition.entries {
         let number = entry.value().unwrap_or(next);
-        next = number.checked_add(1).with_context(|| format!("{}/{}: no number follows", definition.name, entry.name()))?;
+        next = number
+            .checked_add(1)
+            .with_context(|| format!("{}/{}: no number follows", definition.name, entry.name()))?;
         idents.push(type_name(entry.name()));
         texts.push(entry.name());
         numbers.push(Literal::u32_unsuffixed(number));
@@ -121,7 +129,9 @@ pub(super) fn operations(spec: &Spec) -> Result<TokenStream> {
     let mut requests = vec![];
     for operation in &spec.operations.list {
         let number = operation.value.unwrap_or(next);
-        next = number.checked_add(1).with_context(|| format!("operations/{}: no number follows", operation.name))?;
+        next = number
+            .checked_add(1)
+            .with_context(|| format!("operations/{}: no number follows", operation.name))?;
         let name = const_name(&operation.name);
         let literal = Literal::u8_unsuffixed(number);
         let doc = docs(&operation.doc, &format!("The operation `{}`.", operation.name));

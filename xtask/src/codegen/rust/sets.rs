@@ -9,7 +9,11 @@ use super::spec::{const_name, docs, field_name, type_name, Attribute, AttributeS
 
 /// The structs of all attribute sets.
 pub(super) fn attribute_sets(spec: &Spec) -> Result<TokenStream> {
-    let sets = spec.attribute_sets.iter().map(|set| attribute_set(spec, set)).collect::<Result<Vec<_>>>()?;
+    let sets = spec
+        .attribute_sets
+        .iter()
+        .map(|set| attribute_set(spec, set))
+        .collect::<Result<Vec<_>>>()?;
     Ok(quote! { #( #sets )* })
 }
 
@@ -34,7 +38,10 @@ fn attribute_set(spec: &Spec, set: &AttributeSet) -> Result<TokenStream> {
         let (ident, constant) = (field_name(&attribute.name), const_name(&attribute.name));
         let (holds, encode, decode) = (made.holds, made.encode, made.decode);
         let literal = Literal::u16_unsuffixed(number);
-        let comment = docs(&full_doc(spec, attribute)?, &format!("The attribute `{}`.", attribute.name));
+        let comment = docs(
+            &full_doc(spec, attribute)?,
+            &format!("The attribute `{}`.", attribute.name),
+        );
         let number_doc = docs("", &format!("Number of the attribute `{}`.", attribute.name));
         fields.push(quote! { #comment pub #ident: #holds, });
         constants.push(quote! { #number_doc pub const #constant: u16 = #literal; });
@@ -137,19 +144,39 @@ fn field(spec: &Spec, attribute: &Attribute) -> Result<Field> {
         decode: quote! { set.#ident = Some(#take) },
     };
     Ok(match attribute.kind.as_str() {
-        "string" => plain(quote!(String), quote!(out.put_str(Self::#constant, value)?;), quote!(attr.string()?)),
+        "string" => plain(
+            quote!(String),
+            quote!(out.put_str(Self::#constant, value)?;),
+            quote!(attr.string()?),
+        ),
         "u32" => match &attribute.enumeration {
             Some(name) => {
                 let of = type_name(&spec.definition("enum", name)?.name);
-                plain(quote!(#of), quote!(out.put_u32(Self::#constant, value.number())?;), quote!(#of::from(attr.u32()?)))
+                plain(
+                    quote!(#of),
+                    quote!(out.put_u32(Self::#constant, value.number())?;),
+                    quote!(#of::from(attr.u32()?)),
+                )
             }
-            None => plain(quote!(u32), quote!(out.put_u32(Self::#constant, *value)?;), quote!(attr.u32()?)),
+            None => plain(
+                quote!(u32),
+                quote!(out.put_u32(Self::#constant, *value)?;),
+                quote!(attr.u32()?),
+            ),
         },
-        "uint" => plain(quote!(u64), quote!(out.put_uint(Self::#constant, *value)?;), quote!(attr.uint()?)),
+        "uint" => plain(
+            quote!(u64),
+            quote!(out.put_uint(Self::#constant, *value)?;),
+            quote!(attr.uint()?),
+        ),
         "binary" => match &attribute.checks.exact_len {
             Some(limit) => {
                 let length = Literal::u64_unsuffixed(spec.limit(limit)?);
-                plain(quote!([u8; #length]), quote!(out.put_bytes(Self::#constant, value)?;), quote!(attr.array()?))
+                plain(
+                    quote!([u8; #length]),
+                    quote!(out.put_bytes(Self::#constant, value)?;),
+                    quote!(attr.array()?),
+                )
             }
             None => plain(
                 quote!(Vec<u8>),
@@ -163,7 +190,10 @@ fn field(spec: &Spec, attribute: &Attribute) -> Result<Field> {
             decode: quote! { set.#ident = true },
         },
         "nest" => {
-            let inner = attribute.nested_attributes.as_ref().context("a nest must name its `nested-attributes`")?;
+            let inner = attribute
+                .nested_attributes
+                .as_ref()
+                .context("a nest must name its `nested-attributes`")?;
             let of = type_name(&spec.set(inner)?.name);
             if attribute.multi_attr {
                 Field {

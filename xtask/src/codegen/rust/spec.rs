@@ -56,6 +56,8 @@ pub(super) enum Entry {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct AttributeSet {
     pub(super) name: String,
+    /// The set this one repeats a part of, with the same numbers.
+    pub(super) subset_of: Option<String>,
     #[serde(default)]
     pub(super) doc: String,
     pub(super) attributes: Vec<Attribute>,
@@ -65,7 +67,8 @@ pub(super) struct AttributeSet {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Attribute {
     pub(super) name: String,
-    #[serde(rename = "type")]
+    /// Empty in a subset, which only names the attributes.
+    #[serde(rename = "type", default)]
     pub(super) kind: String,
     #[serde(default)]
     pub(super) doc: String,
@@ -159,6 +162,29 @@ impl Entry {
 }
 
 impl Spec {
+    /// Replaces every subset by the set it is a part of. A subset exists for policies of the kernel; what it admits is
+    /// decoded just as well by the whole set, because the numbers are the same.
+    pub(super) fn without_subsets(mut self) -> Self {
+        let subsets: Vec<(String, String)> = self
+            .attribute_sets
+            .iter()
+            .filter_map(|set| Some((set.name.clone(), set.subset_of.clone()?)))
+            .collect();
+        self.attribute_sets.retain(|set| set.subset_of.is_none());
+        let whole = |name: &mut String| {
+            if let Some((_, of)) = subsets.iter().find(|(subset, _)| subset == name) {
+                name.clone_from(of);
+            }
+        };
+        for attribute in self.attribute_sets.iter_mut().flat_map(|set| &mut set.attributes) {
+            attribute.nested_attributes.iter_mut().for_each(whole);
+        }
+        for operation in &mut self.operations.list {
+            whole(&mut operation.attribute_set);
+        }
+        self
+    }
+
     pub(super) fn definition(&self, kind: &str, name: &str) -> Result<&Definition> {
         self.definitions
             .iter()
@@ -194,7 +220,11 @@ impl AttributeSet {
             let number = attribute.value.unwrap_or(next);
             // The two highest bits of an attribute type are flags.
             if number >= 1 << 14 {
-                bail!("{}/{}: the number {number} is no attribute type", self.name, attribute.name);
+                bail!(
+                    "{}/{}: the number {number} is no attribute type",
+                    self.name,
+                    attribute.name
+                );
             }
             all.push((number, attribute));
             next = number + 1;
@@ -222,7 +252,11 @@ pub(super) fn docs(text: &str, fallback: &str) -> TokenStream {
 pub(super) fn type_name(name: &str) -> Ident {
     let camel: String = name
         .split('-')
-        .flat_map(|word| word.chars().enumerate().map(|(at, c)| if at == 0 { c.to_ascii_uppercase() } else { c }))
+        .flat_map(|word| {
+            word.chars()
+                .enumerate()
+                .map(|(at, c)| if at == 0 { c.to_ascii_uppercase() } else { c })
+        })
         .collect();
     Ident::new(&camel, Span::call_site())
 }
