@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The one program that a test machine boots with.
+//!
+//! As PID 1 it mounts the root file system and keeps the machine running ([`init`]); started
+//! again as `agent` it carries out what the host asks ([`agent`]); its other sub-commands are
+//! workloads that tests start in the machine.
+
+mod agent;
+mod exec;
+mod init;
+mod tree;
+mod verify;
+mod writer;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Agent and workloads of a netraid test machine")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the host on the virtio-serial port
+    Agent,
+    /// Write blocks that can be verified; each write is reported once it was acknowledged
+    Write(writer::Options),
+    /// Read a device written by `write` and print what it holds as JSON
+    Verify(verify::Options),
+    /// Copy a tree and record a checksum of each file
+    TreeCopy(tree::CopyOptions),
+    /// Compare a tree with the recorded checksums
+    TreeCheck {
+        /// Folder to check
+        dir: PathBuf,
+        /// File with the checksums
+        sums: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        return init::run();
+    }
+    let outcome = match Cli::parse().command {
+        Command::Agent => agent::run(),
+        Command::Write(options) => writer::run(&options),
+        Command::Verify(options) => verify::run(&options),
+        Command::TreeCopy(options) => tree::copy(&options),
+        Command::TreeCheck { dir, sums } => tree::check(&dir, &sums),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("netraid-guest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Machines and the networks between them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{atomic::AtomicUsize, Arc, Mutex},
+    thread,
+};
+
+use anyhow::{anyhow, ensure, Context as _, Result};
+use netraid_guest::proto::{Config, Nic, ACK_PORT, MODULES_SERIAL, ROOT_SERIAL, RPC_PORT};
+use tempfile::TempDir;
+
+use crate::{
+    acks::Acks,
+    artifacts::Artifacts,
+    boot::BootSet,
+    console,
+    disk::{Disk, DiskSpec, MIB},
+    image::ensure_image,
+    node::{ipv4, ipv6, Node},
+    qemu,
+    switch::{hardware_address, Switch},
+};
+
+/// Host names, in the order of the machines: the first is the source in most tests.
+const NAMES: [&str; 4] = ["eve", "adam", "abel", "seth"];
+const KERNEL_OPTIONS: &str = "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable \
+     random.trust_cpu=on nokaslr 8250.nr_uarts=1";
+
+/// What a cluster is to be.
+#[derive(Clone, Debug)]
+pub struct ClusterSpec {
+    machines: Vec<Vec<DiskSpec>>,
+    networks: usize,
+    mtu: u32,
+    memory: u64,
+    processors: u32,
+}
+
+impl ClusterSpec {
+    /// So many machines (1 to 4), each with one disk of 64 MiB, on one network.
+    #[must_use]
+    pub fn new(machines: usize) -> Self {
+        let machines = vec![vec![DiskSpec::new(64 * MIB)]; machines];
+        Self {
+            machines,
+            networks: 1,
+            mtu: 9000,
+            memory: 512,
+            processors: 2,
+        }
+    }
+
+    /// Gives every machine these disks: the first is `vdb`, the next `vdc` and so on.
+    #[must_use]
+    pub fn disks(mut self, disks: &[DiskSpec]) -> Self {
+        self.machines.fill(disks.to_vec());
+        self
+    }
+
+    /// Gives machine `node` these disks.
+    #[must_use]
+    pub fn disks_of(mut self, node: usize, disks: &[DiskSpec]) -> Self {
+        self.machines[node] = disks.to_vec();
+        self
+    }
+
+    /// Joins the machines by so many networks, each with an interface of its own.
+    #[must_use]
+    pub fn networks(self, networks: usize) -> Self {
+        Self { networks, ..self }
+    }
+
+    /// Largest packet in bytes; 9000 unless told, because the emulated processor pays by packet.
+    #[must_use]
+    pub fn mtu(self, mtu: u32) -> Self {
+        Self { mtu, ..self }
+    }
+
+    /// Memory of each machine in MiB.
+    #[must_use]
+    pub fn memory(self, memory: u64) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Processors of each machine.
+    #[must_use]
+    pub fn processors(self, processors: u32) -> Self {
+        Self { processors, ..self }
+    }
+}
+
+/// Machines that run, until the cluster is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    switches: Arc<Vec<Switch>>,
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// Starts the machines and waits until all are up.
+    ///
+    /// # Errors
+    ///
+    /// When an artifact is missing or a machine does not come up.
+    pub fn start(artifacts: &Artifacts, spec: &ClusterSpec) -> Result<Self> {
+        let cluster = Self::prepare(artifacts, spec)?;
+        let booted = cluster.on_all(Node::boot);
+        booted.map_err(|error| anyhow!("{error:#}\n{}", cluster.tails()))?;
+        Ok(cluster)
+    }
+
+    /// Makes everything ready without switching a machine on.
+    ///
+    /// # Errors
+    ///
+    /// When an artifact is missing.
+    pub fn prepare(artifacts: &Artifacts, spec: &ClusterSpec) -> Result<Self> {
+        ensure!(
+            (1..=NAMES.len()).contains(&spec.machines.len()),
+            "a cluster has 1 to 4 machines"
+        );
+        let dir = tempfile::Builder::new()
+            .prefix("netraid-vm-")
+            .tempdir()
+            .context("make a folder for the cluster")?;
+        let images = [ensure_image(&artifacts.guest_root)?, ensure_image(&artifacts.modules)?];
+        let boot_set = Arc::new(BootSet::new(artifacts)?);
+        let mut switches = Vec::new();
+        for net in 0..spec.networks {
+            switches.push(Switch::new(dir.path(), net, spec.machines.len())?);
+        }
+        let switches = Arc::new(switches);
+        let mut nodes = Vec::new();
+        for (index, disks) in spec.machines.iter().enumerate() {
+            let node_dir = dir.path().join(NAMES[index]);
+            std::fs::create_dir(&node_dir)?;
+            let mut made = Vec::new();
+            for (letter, disk) in ('b'..='z').zip(disks) {
+                made.push(Disk::create(&node_dir, format!("vd{letter}"), disk.clone())?);
+            }
+            nodes.push(Node {
+                index,
+                config: config(artifacts, spec, index, &made),
+                options: options(artifacts, spec, index, &node_dir, &made, &images, &switches),
+                dir: node_dir,
+                disks: made,
+                boot_set: Arc::clone(&boot_set),
+                switches: Arc::clone(&switches),
+                acks: Acks::default(),
+                machine: Mutex::new(None),
+                boots: AtomicUsize::new(0),
+                mark: Mutex::new((0, 0)),
+            });
+        }
+        Ok(Self { nodes, switches, dir })
+    }
+
+    /// All machines.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Machine `index`, counted from 0.
+    #[must_use]
+    pub fn node(&self, index: usize) -> &Node {
+        &self.nodes[index]
+    }
+
+    /// The first two machines.
+    #[must_use]
+    pub fn pair(&self) -> (&Node, &Node) {
+        (&self.nodes[0], &self.nodes[1])
+    }
+
+    /// The first network.
+    #[must_use]
+    pub fn network(&self) -> &Switch {
+        &self.switches[0]
+    }
+
+    /// Network `net`.
+    #[must_use]
+    pub fn network_at(&self, net: usize) -> &Switch {
+        &self.switches[net]
+    }
+
+    /// Cuts two machines off from each other, on every network.
+    pub fn cut(&self, one: &Node, other: &Node) {
+        for switch in self.switches.iter() {
+            switch.way(one.index, other.index).cut();
+            switch.way(other.index, one.index).cut();
+        }
+    }
+
+    /// Makes every network whole again.
+    pub fn restore_links(&self) {
+        for switch in self.switches.iter() {
+            switch.restore();
+        }
+    }
+
+    /// Does something on all machines at once.
+    ///
+    /// # Errors
+    ///
+    /// The first error, when any machine fails.
+    pub fn on_all(&self, job: impl Fn(&Node) -> Result<()> + Sync) -> Result<()> {
+        let job = &job;
+        thread::scope(|scope| {
+            let threads: Vec<_> = self.nodes.iter().map(|node| scope.spawn(move || job(node))).collect();
+            let mut outcome = Ok(());
+            for thread in threads {
+                let one = thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked")));
+                outcome = outcome.and(one);
+            }
+            outcome
+        })
+    }
+
+    /// The last lines of every console, to show with an error.
+    #[must_use]
+    pub fn tails(&self) -> String {
+        let mut text = String::new();
+        for node in &self.nodes {
+            text += &format!("--- console of {} ---\n", node.name());
+            text += &console::tail(&node.console_log(), 15);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// What the kernels complained of since the mark.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for node in &self.nodes {
+            for complaint in node.complaints() {
+                all.push(format!("{}: {complaint}", node.name()));
+            }
+        }
+        all
+    }
+
+    /// Folder with disks and logs; it goes when the cluster does.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Switches everything off and leaves the folder there.
+    #[must_use]
+    pub fn keep(mut self) -> PathBuf {
+        for node in &self.nodes {
+            if node.is_on() {
+                // It was on a moment ago; that is all that can have changed.
+                let _off = node.kill9();
+            }
+        }
+        self.dir.disable_cleanup(true);
+        self.dir.path().to_owned()
+    }
+}
+
+fn config(artifacts: &Artifacts, spec: &ClusterSpec, index: usize, disks: &[Disk]) -> Config {
+    let nics = (0..spec.networks).map(|net| Nic {
+        name: format!("eth{net}"),
+        mtu: spec.mtu,
+        addresses: vec![format!("{}/24", ipv4(net, index)), format!("{}/64", ipv6(net, index))],
+    });
+    let machines = NAMES.iter().enumerate().take(spec.machines.len());
+    Config {
+        hostname: NAMES[index].to_owned(),
+        machine_id: format!("7e7a1d{:026x}", index + 1),
+        kver: artifacts.kver.clone(),
+        modules: Vec::new(),
+        nics: nics.collect(),
+        disks: disks.iter().map(|disk| disk.name().to_owned()).collect(),
+        hosts: machines
+            .map(|(node, name)| format!("{} {name}", ipv4(0, node)))
+            .collect(),
+    }
+}
+
+fn options(
+    artifacts: &Artifacts,
+    spec: &ClusterSpec,
+    index: usize,
+    dir: &Path,
+    disks: &[Disk],
+    images: &[PathBuf; 2],
+    switches: &[Switch],
+) -> Vec<String> {
+    let mut options: Vec<String> = Vec::new();
+    let mut add = |words: &[&str]| options.extend(words.iter().map(|&word| word.to_owned()));
+    add(&[
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-machine",
+        "pc",
+    ]);
+    add(qemu::accelerator());
+    add(&["-smp", &spec.processors.to_string(), "-m", &spec.memory.to_string()]);
+    add(&[
+        "-kernel",
+        &artifacts.vmlinuz.display().to_string(),
+        "-append",
+        KERNEL_OPTIONS,
+    ]);
+    add(&["-device", "virtio-serial-pci"]);
+    for (name, port) in [("rpc", RPC_PORT), ("ack", ACK_PORT)] {
+        let chardev = format!("socket,id={name},path={}", dir.join(name).display());
+        add(&["-chardev", &chardev]);
+        add(&["-device", &format!("virtserialport,chardev={name},name={port}")]);
+    }
+    // The root may be written; what is written goes with the machine.
+    let image = |serial: &str, path: &Path, how: &str| {
+        let path = path.display();
+        let drive = format!("if=none,id={serial},file={path},format=raw,cache=unsafe,{how}");
+        let device = format!("virtio-blk-pci,drive={serial},serial={serial}");
+        ["-drive".to_owned(), drive, "-device".to_owned(), device]
+    };
+    options.extend(image(ROOT_SERIAL, &images[0], "snapshot=on"));
+    // The kernel names disks in the order in which they stand here.
+    for disk in disks {
+        options.extend(disk.options());
+    }
+    options.extend(image(MODULES_SERIAL, &images[1], "read-only=on"));
+    for (net, switch) in switches.iter().enumerate() {
+        let id = format!("net{net}");
+        let mac = hardware_address(net, index);
+        let device = format!("virtio-net-pci,netdev={id},mac={mac},host_mtu={},romfile=", spec.mtu);
+        options.extend(["-netdev".into(), switch.netdev(index, &id), "-device".into(), device]);
+    }
+    options
+}

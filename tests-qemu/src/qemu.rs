@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One run of QEMU: from its command line to its death.
+
+use std::{
+    fs::{self, File},
+    os::{
+        fd::AsFd as _,
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{bail, ensure, Context as _, Result};
+use netraid_guest::proto::Event;
+use nix::{
+    poll::{poll, PollFd, PollFlags, PollTimeout},
+    sys::signal::{kill, Signal},
+    unistd::Pid,
+};
+
+use crate::{
+    acks::Acks,
+    console,
+    rpc::{Answers, Rpc},
+};
+
+const PROGRAM: &str = "qemu-system-x86_64";
+/// QEMU opens its sockets before it does anything else.
+const CONNECT: Duration = Duration::from_secs(10);
+/// An emulated machine is up after some seconds, several on a busy host after some more.
+const BOOT: Duration = Duration::from_secs(90);
+
+/// QEMU's options for the processor: hardware help only where the processor has it, because
+/// /dev/kvm can be there without it and then hangs the kernel.
+pub(crate) fn accelerator() -> &'static [&'static str] {
+    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let help = flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
+    if help && Path::new("/dev/kvm").exists() {
+        &["-accel", "kvm", "-cpu", "host"]
+    } else {
+        &["-accel", "tcg,thread=multi", "-cpu", "max"]
+    }
+}
+
+/// A running QEMU and the connection to the agent in it.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    child: Mutex<Child>,
+    pub(crate) rpc: Arc<Rpc>,
+    greeting: Mutex<Answers>,
+    acks: Option<JoinHandle<()>>,
+}
+
+impl Machine {
+    /// Starts QEMU; it connects to sockets `rpc` and `ack` in `dir`, where its own output goes.
+    pub(crate) fn start(dir: &Path, options: &[String], acks: &Acks) -> Result<Self> {
+        let listen = |name: &str| -> Result<UnixListener> {
+            let path = dir.join(name);
+            let _first_time = fs::remove_file(&path);
+            let listener = UnixListener::bind(&path).with_context(|| format!("make the socket {}", path.display()))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        let (rpc, ack) = (listen("rpc")?, listen("ack")?);
+        let log_path = dir.join("qemu.log");
+        let log = File::create(&log_path).context("make QEMU's log")?;
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        fs::write(dir.join("qemu.command"), format!("{command:?}\n"))?;
+        let mut child = command.spawn().with_context(|| {
+            format!("start {PROGRAM}: install the package qemu-system-x86, or run `cargo xtask setup`")
+        })?;
+        let connections = accept(&rpc, &mut child).and_then(|rpc| Ok((rpc, accept(&ack, &mut child)?)));
+        let (rpc, ack) = match connections {
+            Ok(connections) => connections,
+            Err(error) => {
+                end(&mut child);
+                let said = console::tail(&log_path, 5);
+                return Err(error.context(format!("QEMU did not start: {said}")));
+            }
+        };
+        let (rpc, greeting) = Rpc::new(rpc)?;
+        let acks = Some(acks.read(ack));
+        let (rpc, greeting) = (Arc::new(rpc), Mutex::new(greeting));
+        Ok(Self {
+            child: Mutex::new(child),
+            rpc,
+            greeting,
+            acks,
+        })
+    }
+
+    /// Waits until the agent takes requests.
+    pub(crate) fn await_up(&self) -> Result<()> {
+        let greeting = self.greeting.lock().unwrap_or_else(PoisonError::into_inner);
+        match greeting.next(BOOT).context("wait for the agent")? {
+            Event::Hello { .. } => Ok(()),
+            other => bail!("the agent greets with {other:?}"),
+        }
+    }
+
+    /// Sends a signal to QEMU.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let pid = Pid::from_raw(i32::try_from(child.id())?);
+        kill(pid, signal).with_context(|| format!("send {signal} to QEMU"))
+    }
+
+    /// Waits until QEMU has ended by itself.
+    pub(crate) fn await_end(&self, timeout: Duration) -> Result<()> {
+        let until = Instant::now() + timeout;
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if child.try_wait().context("wait for QEMU")?.is_some() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "the machine did not go off within {timeout:?}");
+            // The end of a process is no event that std can wait for with a limit.
+            poll(&mut [], PollTimeout::from(20_u8))?;
+        }
+    }
+}
+
+impl Drop for Machine {
+    /// Kills QEMU at once, as a power cut would, and takes in what it had still reported.
+    fn drop(&mut self) {
+        end(&mut self.child.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(acks) = self.acks.take() {
+            // A thread that panicked said so itself.
+            let _panicked = acks.join();
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    // Both fail only for a process that has ended and was waited for.
+    let _ended = child.kill();
+    let _waited = child.wait();
+}
+
+fn accept(listener: &UnixListener, child: &mut Child) -> Result<UnixStream> {
+    let until = Instant::now() + CONNECT;
+    loop {
+        let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::from(50_u8))? > 0 {
+            let (stream, _) = listener.accept().context("accept QEMU's connection")?;
+            stream.set_nonblocking(false)?;
+            return Ok(stream);
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended with {status}");
+        }
+        ensure!(Instant::now() < until, "it did not connect within {CONNECT:?}");
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Takes down what a test left behind, through the same doors that users have.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tests_qemu::{Cluster, Node};
+
+/// Everything but netraid that can hold a disk.
+const RELEASE: &str = r"
+    cd /
+    awk '$2 ~ /^\/(mnt|media)/ { print $2 }' /proc/mounts | sort -r | xargs -r -n1 umount -l
+    swapoff -a
+    for md in /dev/md[0-9]*; do [ -b $md ] && mdadm --stop $md; done
+    command -v dmsetup >/dev/null && dmsetup remove_all
+    losetup -D
+    rm -rf /tmp/* /mnt/*
+    true
+";
+
+/// Module loaded anew, disks empty, links whole.
+pub(crate) fn make_ready(cluster: &Cluster) -> Result<()> {
+    cluster.restore_links();
+    for disk in cluster.nodes().iter().flat_map(Node::disks) {
+        disk.wipe()?;
+    }
+    cluster.on_all(|node| {
+        // The machine must forget what it has read of its disks and their partitions.
+        let names: Vec<_> = node.disks().iter().map(|disk| disk.dev()).collect();
+        let names = names.join(" ");
+        let load = "[ -e /run/netraid/netraid.ko ] && insmod /run/netraid/netraid.ko; true";
+        node.sh(&format!("blockdev --flushbufs --rereadpt {names} && {load}"))
+            .ok()?;
+        Ok(())
+    })
+}
+
+/// Deletes every mirror and unloads the module; none of that may fail.
+pub(crate) fn take_down(cluster: &Cluster) -> Result<()> {
+    cluster.on_all(|node| {
+        if !node.is_on() {
+            return Ok(());
+        }
+        // A lazily unmounted file system lets go of its device when its last user is gone.
+        node.sh(RELEASE).run()?;
+        let loaded = node.sh("test -d /sys/module/netraid").run()?.code == 0;
+        if loaded {
+            for name in mirrors(node)? {
+                node.command(&["netraid-ctl", "delete", &name, "--force"]).ok()?;
+            }
+            node.sh("rmmod netraid").ok()?;
+        }
+        Ok(())
+    })
+}
+
+fn mirrors(node: &Node) -> Result<Vec<String>> {
+    let status: Value = serde_json::from_str(&node.ctl("status --json").ok()?)
+        .with_context(|| format!("parse the status of {}", node.name()))?;
+    let mirrors = status["mirrors"].as_array().cloned().unwrap_or_default();
+    Ok(mirrors
+        .iter()
+        .filter_map(|mirror| mirror["name"].as_str().map(str::to_owned))
+        .collect())
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Runs the cases on machines that are kept from one to the next.
+
+mod cleanup;
+
+use std::{
+    any::Any,
+    env,
+    panic::{catch_unwind, AssertUnwindSafe},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{anyhow, bail, Result};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests_qemu::{Artifacts, Cluster, ClusterSpec, DiskSpec, MIB};
+
+/// Set to `smoke` it runs only the cases that are also run on the older kernel.
+const ONLY: &str = "NETRAID_ONLY";
+
+/// Time within which anything that the driver does at once must have happened, generous
+/// because the machines are emulated on a host that may be busy.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// One test.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    name: &'static str,
+    run: fn(&Cluster) -> Result<()>,
+    smoke: bool,
+    machines: usize,
+}
+
+impl Case {
+    /// A test on two machines.
+    pub(crate) const fn new(name: &'static str, run: fn(&Cluster) -> Result<()>) -> Self {
+        Self {
+            name,
+            run,
+            smoke: false,
+            machines: 2,
+        }
+    }
+
+    /// The same, also run on the older kernel.
+    pub(crate) const fn smoke(self) -> Self {
+        Self { smoke: true, ..self }
+    }
+
+    /// The same on three machines.
+    pub(crate) const fn three(self) -> Self {
+        Self { machines: 3, ..self }
+    }
+}
+
+/// Names a test after its function.
+macro_rules! case {
+    ($name:ident) => {
+        $crate::harness::Case::new(stringify!($name), $name)
+    };
+}
+pub(crate) use case;
+
+/// The machines every test can count on: `vdb` and `vdc` of 64 MiB, `vdd` a sector smaller, `vde`
+/// large enough for xfs; two networks.
+fn standard(machines: usize) -> ClusterSpec {
+    ClusterSpec::new(machines).networks(2).disks(&[
+        DiskSpec::new(64 * MIB),
+        DiskSpec::new(64 * MIB),
+        DiskSpec::new(64 * MIB - 512),
+        DiskSpec::new(320 * MIB),
+    ])
+}
+
+/// The machines that run now.
+#[derive(Default)]
+struct Pool {
+    cluster: Option<Cluster>,
+}
+
+impl Pool {
+    fn take(&mut self, machines: usize) -> Result<Cluster> {
+        match self.cluster.take() {
+            Some(cluster) if cluster.nodes().len() == machines => {
+                cluster.on_all(|node| if node.is_on() { Ok(()) } else { node.boot() })?;
+                cleanup::make_ready(&cluster)?;
+                Ok(cluster)
+            }
+            other => {
+                drop(other);
+                let cluster = Cluster::start(&Artifacts::from_env()?, &standard(machines))?;
+                cleanup::make_ready(&cluster)?;
+                Ok(cluster)
+            }
+        }
+    }
+}
+
+/// Runs all cases, as the command line wants.
+pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // The machines are shared, and there are hardly processors for more.
+    arguments.test_threads = Some(1);
+    let smoke = env::var(ONLY).is_ok_and(|only| only == "smoke");
+    let mut cases: Vec<Case> = groups.into_iter().flatten().copied().collect();
+    cases.retain(|case| case.smoke || !smoke);
+    cases.sort_by_key(|case| case.machines);
+    let pool = Arc::new(Mutex::new(Pool::default()));
+    let trial = |case: Case| {
+        let pool = Arc::clone(&pool);
+        Trial::test(case.name, move || {
+            let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+            run(&mut pool, case).map_err(|error| Failed::from(format!("{error:#}")))
+        })
+    };
+    let conclusion = libtest_mimic::run(&arguments, cases.into_iter().map(trial).collect());
+    conclusion.exit_code()
+}
+
+fn run(pool: &mut Pool, case: Case) -> Result<()> {
+    let cluster = pool.take(case.machines)?;
+    for node in cluster.nodes() {
+        node.begin(case.name);
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| (case.run)(&cluster)))
+        .unwrap_or_else(|panic| Err(anyhow!("the test panicked: {}", words(panic.as_ref()))));
+    cluster.restore_links();
+    let mut faults: Vec<String> = outcome.err().map(|error| format!("{error:#}")).into_iter().collect();
+    if let Err(error) = cleanup::take_down(&cluster) {
+        faults.push(format!("after the test: {error:#}"));
+    }
+    for complaint in cluster.complaints() {
+        faults.push(format!("the kernel complained on {complaint}"));
+    }
+    if faults.is_empty() {
+        pool.cluster = Some(cluster);
+        return Ok(());
+    }
+    let tails = cluster.tails();
+    let dir = cluster.keep();
+    bail!("{}\n{tails}logs and disks are in {}", faults.join("\n"), dir.display())
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
+}
