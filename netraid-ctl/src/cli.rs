@@ -77,8 +77,8 @@ pub struct Liveness {
 /// Arguments of `create`.
 #[derive(Debug, Args)]
 pub struct Create {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// Disk or partition whose content is mirrored; the content stays
     #[arg(long, value_name = "PATH")]
@@ -94,8 +94,8 @@ pub struct Create {
 /// Arguments of `join`.
 #[derive(Debug, Args)]
 pub struct Join {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// Disk or partition that receives the copy; its content is lost
     #[arg(long, value_name = "PATH")]
@@ -106,8 +106,8 @@ pub struct Join {
     /// Number of the block device, N in /dev/netraidN [default: the lowest free one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
     pub id: Option<u32>,
+    /// How the liveness of the connection is judged.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub liveness: Liveness,
     /// Do not ask whether the content of the disk may be replaced
     #[arg(long, short)]
@@ -117,8 +117,8 @@ pub struct Join {
 /// Arguments of `extend`.
 #[derive(Debug, Args)]
 pub struct Extend {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// The target: host name, IPv4 or IPv6 address, with a port if it is not 7900
     #[arg(long, value_name = "ADDR[:PORT]")]
@@ -126,8 +126,8 @@ pub struct Extend {
     /// When a write counts as done
     #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "synchronous")]
     pub replication: Replication,
+    /// How the liveness of the connection is judged.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub liveness: Liveness,
     /// Wait until the target holds the same content, at most so many seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
@@ -148,8 +148,8 @@ pub enum Replication {
 /// Arguments of `unextend`.
 #[derive(Debug, Args)]
 pub struct Unextend {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// Number of the leg [default: the only one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=7))]
@@ -159,8 +159,8 @@ pub struct Unextend {
 /// Arguments of `delete`.
 #[derive(Debug, Args)]
 pub struct Delete {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// Do it although the block device is open; its users get errors from then on
     #[arg(long)]
@@ -170,8 +170,8 @@ pub struct Delete {
 /// Arguments of `stop`.
 #[derive(Debug, Args)]
 pub struct Stop {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// Do it although the block device is open; its users get errors from then on
     #[arg(long)]
@@ -181,8 +181,8 @@ pub struct Stop {
 /// Arguments of `promote`.
 #[derive(Debug, Args)]
 pub struct Promote {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// How long to wait for the connection to a silent source to be given up
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = parse_seconds)]
@@ -192,22 +192,22 @@ pub struct Promote {
 /// Arguments of `demote`.
 #[derive(Debug, Args)]
 pub struct Demote {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// Where to listen for the source
     #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:7900")]
     pub listen: String,
+    /// How the liveness of the connection is judged.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub liveness: Liveness,
 }
 
 /// Arguments of `pause` and `resume`.
 #[derive(Debug, Args)]
 pub struct PauseResume {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// Number of the leg [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=7))]
@@ -251,8 +251,8 @@ pub struct Events {
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
 pub struct Wait {
+    /// The mirror.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
     pub mirror: Name,
     /// The states to wait for; any of them ends the wait
     #[arg(long = "for", value_name = "STATE", required = true, value_delimiter = ',')]
@@ -311,12 +311,16 @@ pub struct Completions {
 
 /// The shells a completion script can be made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names are those of the shells")]
 pub enum Shell {
+    /// For bash
     Bash,
+    /// For elvish
     Elvish,
+    /// For fish
     Fish,
+    /// For PowerShell
     Powershell,
+    /// For zsh
     Zsh,
 }
 

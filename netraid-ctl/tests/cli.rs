@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The built program: help, versions, wrong usage, exit statuses.
 
-/// Covers: S299.
 #[test]
 fn help_and_wrong_usage_are_as_documented() {
     trycmd::TestCases::new()

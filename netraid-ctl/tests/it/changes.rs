@@ -3,8 +3,9 @@
 
 use netraid_ctl::gen::{self, cmd, Replication, Role};
 
-use crate::fake::{source, target, Fake};
+use crate::fake::Fake;
 use crate::machine::{run, run_on, run_with, Machine};
+use crate::mirrors::{source, target};
 
 fn only_request(fake: &Fake) -> (u8, gen::Mirror) {
     let mut requests = fake.requests();
@@ -262,7 +263,7 @@ fn unextend_takes_the_only_leg_and_asks_for_a_number_otherwise() {
     assert!(ran.err.contains("mirror data has no target"), "{}", ran.err);
 
     let two = gen::Mirror {
-        leg: vec![crate::fake::leg(1), crate::fake::leg(2)],
+        leg: vec![crate::mirrors::leg(1), crate::mirrors::leg(2)],
         ..source("data")
     };
     let fake = Fake::new(vec![two]);
@@ -340,7 +341,6 @@ fn demote_listens_like_join_and_can_be_repeated() {
     );
 }
 
-/// Covers: S299.
 #[test]
 fn completions_are_printed_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

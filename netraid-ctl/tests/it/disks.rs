@@ -4,8 +4,9 @@
 use netraid_ctl::gen::{self, Role};
 use serde_json::Value;
 
-use crate::fake::{source, Fake};
+use crate::fake::Fake;
 use crate::machine::run;
+use crate::mirrors::source;
 
 /// Covers: S123.
 #[test]

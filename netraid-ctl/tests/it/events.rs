@@ -6,8 +6,9 @@ use std::time::Duration;
 use netraid_ctl::gen::{self, EventKind, State};
 use serde_json::Value;
 
-use crate::fake::{source, Delivery, Fake, World};
+use crate::fake::{Delivery, Fake, World};
 use crate::machine::run;
+use crate::mirrors::source;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -13,6 +13,7 @@ mod events;
 mod fake;
 mod machine;
 mod messages;
+mod mirrors;
 mod promote;
 mod status;
 mod waiting;

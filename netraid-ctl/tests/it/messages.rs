@@ -7,8 +7,9 @@ use netraid_ctl::gen::{self, cmd, Connection, EventKind, Replication, Role, Stat
 use netraid_ctl::nl::wire::{AttrReader, AttrWriter, AttributeInfo, FieldReader, Message, WireError};
 use proptest::prelude::*;
 
-use crate::fake::{source, Fake};
+use crate::fake::Fake;
 use crate::machine::run;
+use crate::mirrors::source;
 
 proptest! {
     #[test]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use netraid_ctl::gen::{self, cmd, Connection, Role, State};
 
-use crate::fake::{source, target, Fake};
+use crate::fake::Fake;
 use crate::machine::run;
+use crate::mirrors::{source, target};
 
 const SENTENCE: &str = "the source adam is connected, last heard 300 ms ago";
 
@@ -118,7 +119,7 @@ fn without_a_wait_the_refusal_is_final() {
 fn an_inconsistent_disk_is_refused_at_once() {
     let leg = gen::Leg {
         state: Some(State::Resyncing),
-        ..crate::fake::leg(1)
+        ..crate::mirrors::leg(1)
     };
     let fake = Fake::new(vec![gen::Mirror {
         inconsistent: true,

@@ -6,8 +6,9 @@ use netraid_ctl::model::{Mirror, Resync};
 use netraid_ctl::output::{progress, text};
 use serde_json::Value;
 
-use crate::fake::{leg, source, target, Fake};
+use crate::fake::Fake;
 use crate::machine::run;
+use crate::mirrors::{leg, source, target};
 
 fn resyncing(percent: u64) -> gen::Leg {
     gen::Leg {

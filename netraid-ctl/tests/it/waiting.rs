@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use netraid_ctl::gen::{self, cmd, Connection, EventKind, Role, State};
 
-use crate::fake::{leg, source, target, Delivery, Fake};
+use crate::fake::{Delivery, Fake};
 use crate::machine::run;
+use crate::mirrors::{leg, source, target};
 
 const SECOND: Duration = Duration::from_secs(1);
 
