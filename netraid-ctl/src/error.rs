@@ -7,8 +7,23 @@ use thiserror::Error;
 
 use crate::nl::{NlError, Refusal};
 
-const EPERM: i32 = 1;
-const ENOENT: i32 = 2;
+/// The error numbers of Linux that mean something to the commands.
+pub mod errno {
+    /// Only root may do this.
+    pub const EPERM: i32 = 1;
+    /// There is no such thing.
+    pub const ENOENT: i32 = 2;
+    /// It is in use.
+    pub const EBUSY: i32 = 16;
+    /// It is there already.
+    pub const EEXIST: i32 = 17;
+    /// Another program listens there.
+    pub const EADDRINUSE: i32 = 98;
+    /// It is so already.
+    pub const EALREADY: i32 = 114;
+}
+
+use errno::{ENOENT, EPERM};
 
 /// The exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

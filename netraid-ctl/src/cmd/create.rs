@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::support::{by_name, usable_disk, with_node, EEXIST};
+use super::support::{by_name, new_step, usable_disk, with_node};
 use crate::cli::Create;
 use crate::env::Env;
 use crate::error::{refused, Status};
@@ -24,10 +24,9 @@ pub(super) fn run(args: &Create, env: &mut Env<'_>) -> Result<Status> {
         ..by_name(name)
     };
     let request = with_node(request, env)?;
-    let answer = client.request(cmd::MIRROR_NEW, &request).map_err(|error| {
-        let taken = "`netraid-ctl status` shows what there is; choose another name or number";
-        refused(&action, error, |errno| (errno == EEXIST).then(|| taken.to_owned()))
-    })?;
+    let answer = client
+        .request(cmd::MIRROR_NEW, &request)
+        .map_err(|error| refused(&action, error, |errno| new_step(errno).map(str::to_owned)))?;
     let device = answer
         .and_then(|mirror| mirror.id)
         .map_or_else(|| "a block device".to_owned(), device_path);

@@ -3,10 +3,10 @@
 
 use anyhow::Result;
 
-use super::support::{by_name, EBUSY};
+use super::support::by_name;
 use crate::cli::Delete;
 use crate::env::Env;
-use crate::error::{refused, Status};
+use crate::error::{errno::EBUSY, refused, Status};
 use crate::gen::{cmd, Mirror};
 use crate::nl::Client;
 

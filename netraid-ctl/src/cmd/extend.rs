@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{anyhow, Result};
 
 use super::follow::{listen, until, Seen};
-use super::support::{by_name, confirm, look, EEXIST};
+use super::support::{by_name, confirm, look};
 use crate::addr;
 use crate::cli::{Extend, Replication};
 use crate::env::Env;
-use crate::error::{refused, Failure, Status};
+use crate::error::{errno::EEXIST, refused, Failure, Status};
 use crate::gen::{self, cmd};
 use crate::model::{state_word, Endpoint};
 use crate::nl::{Client, EventStream};
@@ -67,7 +67,7 @@ fn wait_for_copy(name: &str, id: u32, limit: Duration, stream: &mut EventStream,
     let mut progress = Progress::new(env.terminals.error);
     let mut last = String::new();
     let reached = until(env, name, stream, limit, |seen| match seen {
-        Seen::Mirror(mirror) => {
+        Seen::Mirror(mirror) | Seen::Changed(mirror) => {
             progress.show(mirror);
             // The snapshot from before the request does not have the leg yet.
             let Some(leg) = mirror.legs.iter().find(|leg| leg.id == id) else {

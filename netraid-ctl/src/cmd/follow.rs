@@ -16,6 +16,8 @@ use crate::nl::{EventStream, Item};
 pub(super) enum Seen<'a> {
     /// The mirror as it is now.
     Mirror(&'a Mirror),
+    /// The mirror as it was right after an event that concerned a leg.
+    Changed(&'a Mirror),
     /// The other machine, or this one, said no.
     Refused(&'a str),
     /// The mirror is no longer there.
@@ -74,8 +76,9 @@ fn show_event<T>(event: gen::Event, look: &mut impl FnMut(Seen<'_>) -> Result<Op
         }
         _ => {}
     }
-    match event.mirror {
-        Some(mirror) => look(Seen::Mirror(&Mirror::from(mirror))),
+    match event.mirror.map(Mirror::from) {
+        Some(mirror) if event.kind == Some(EventKind::LegChanged) => look(Seen::Changed(&mirror)),
+        Some(mirror) => look(Seen::Mirror(&mirror)),
         None => Ok(None),
     }
 }

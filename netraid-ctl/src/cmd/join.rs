@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::support::{by_name, confirm, usable_disk, with_listen, with_node, EADDRINUSE, EEXIST};
+use super::support::{by_name, confirm, new_step, usable_disk, with_listen, with_node};
 use crate::addr;
 use crate::cli::Join;
 use crate::env::Env;
@@ -29,15 +29,9 @@ pub(super) fn run(args: &Join, env: &mut Env<'_>) -> Result<Status> {
         ..by_name(name)
     };
     let request = with_listen(with_node(request, env)?, &listen, &args.liveness);
-    client.request(cmd::MIRROR_NEW, &request).map_err(|error| {
-        refused(&action, error, |errno| match errno {
-            EEXIST => Some("`netraid-ctl status` shows what there is; choose another name or number".to_owned()),
-            EADDRINUSE => Some(format!(
-                "something listens on {listen} already; choose another port with --listen"
-            )),
-            _ => None,
-        })
-    })?;
+    client
+        .request(cmd::MIRROR_NEW, &request)
+        .map_err(|error| refused(&action, error, |errno| new_step(errno).map(str::to_owned)))?;
     writeln!(
         env.out,
         "The disk {disk} is given to mirror {name} and waits for the source on {listen}; on the source, \

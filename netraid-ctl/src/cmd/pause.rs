@@ -5,10 +5,10 @@ use anyhow::{anyhow, Result};
 
 use super::follow::{listen, until, Seen};
 use super::legs;
-use super::support::{by_leg, look, EALREADY};
+use super::support::{by_leg, look};
 use crate::cli::PauseResume;
 use crate::env::Env;
-use crate::error::{refused, Failure, Status};
+use crate::error::{errno::EALREADY, refused, Failure, Status};
 use crate::gen::{cmd, State};
 use crate::model::{state_word, Leg, Mirror};
 use crate::nl::EventStream;
@@ -35,17 +35,21 @@ pub(super) fn run(args: &PauseResume, env: &mut Env<'_>) -> Result<Status> {
             Err(error) => return Err(refused(&action, error, |_| None)),
         }
     }
-    reach(&asked, args, &action, &mut stream, env, |state| state == State::Paused)
+    reach(&asked, args, &action, &mut stream, env, |leg, _| {
+        Ok(leg.state == State::Paused)
+    })
 }
 
-/// Waits until the legs are in a state, and says in which.
+/// Waits until each leg is as `wanted` says, and tells how it is then.
+///
+/// `wanted` also gets to know whether the leg has just changed, and may end the wait with an error.
 pub(super) fn reach(
     asked: &[Leg],
     args: &PauseResume,
     action: &str,
     stream: &mut EventStream,
     env: &mut Env<'_>,
-    wanted: impl Fn(State) -> bool,
+    wanted: impl Fn(&Leg, bool) -> Result<bool>,
 ) -> Result<Status> {
     if asked.is_empty() {
         return Ok(Status::Done);
@@ -56,15 +60,22 @@ pub(super) fn reach(
         mirror.legs.iter().filter(ours).cloned().collect()
     };
     let mut last = None;
-    let reached = until(env, name, stream, args.timeout, |seen| match seen {
-        Seen::Mirror(mirror) => {
-            let legs = ours(mirror);
-            if legs.is_empty() {
-                return Err(anyhow!("cannot {action}: the leg was removed meanwhile"));
-            }
-            last = legs.iter().find_map(|leg| leg.told.reason.clone());
-            Ok(legs.iter().all(|leg| wanted(leg.state)).then_some(legs))
+    let mut judge = |mirror: &Mirror, changed: bool| {
+        let legs = ours(mirror);
+        if legs.is_empty() {
+            return Err(anyhow!("cannot {action}: the leg was removed meanwhile"));
         }
+        last = legs.iter().find_map(|leg| leg.told.reason.clone());
+        for leg in &legs {
+            if !wanted(leg, changed)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(legs))
+    };
+    let reached = until(env, name, stream, args.timeout, |seen| match seen {
+        Seen::Mirror(mirror) => judge(mirror, false),
+        Seen::Changed(mirror) => judge(mirror, true),
         Seen::Refused(reason) => Err(anyhow!("cannot {action}: {}", reason.trim_end_matches('.'))),
         Seen::Gone => Err(anyhow!("cannot {action}: the mirror was deleted meanwhile")),
     })?;

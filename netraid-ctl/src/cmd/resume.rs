@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `resume`: go on after a pause.
 
-use anyhow::Result;
+use anyhow::{anyhow, Result};
 
 use super::follow::listen;
 use super::legs;
 use super::pause::reach;
-use super::support::{by_leg, look, EALREADY, EBUSY};
+use super::support::{by_leg, look};
 use crate::cli::PauseResume;
 use crate::env::Env;
-use crate::error::{refused, Status};
+use crate::error::{
+    errno::{EALREADY, EBUSY},
+    refused, Status,
+};
 use crate::gen::{cmd, State};
-use crate::model::state_word;
+use crate::model::{state_word, Leg};
 
 pub(super) fn run(args: &PauseResume, env: &mut Env<'_>) -> Result<Status> {
     let name = &args.mirror.name;
@@ -40,5 +43,28 @@ pub(super) fn run(args: &PauseResume, env: &mut Env<'_>) -> Result<Status> {
             }
         }
     }
-    reach(&asked, args, &action, &mut stream, env, |state| state != State::Paused)
+    reach(&asked, args, &action, &mut stream, env, |leg, changed| {
+        is_resumed(leg, changed, &action)
+    })
+}
+
+/// Whether a leg goes on; an error when the target refused.
+///
+/// On a live connection the target is asked first, and until it has answered the leg is out of sync. A leg that is
+/// paused after that was refused. Without a connection there is nobody to ask, and the leg goes on when it is back.
+fn is_resumed(leg: &Leg, changed: bool, action: &str) -> Result<bool> {
+    match leg.state {
+        State::Paused if changed && leg.is_connected() => {
+            let reason = leg.told.reason.as_deref().filter(|reason| !reason.is_empty());
+            let reason = reason
+                .unwrap_or("the target refused, its log may say why")
+                .trim_end_matches('.');
+            Err(anyhow!(
+                "cannot {action}: {reason}; close what uses the block device on the target, then resume again"
+            ))
+        }
+        State::Paused => Ok(false),
+        State::OutOfSync => Ok(!leg.is_connected()),
+        _ => Ok(true),
+    }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::Status as Args;
 use crate::env::Env;
-use crate::error::{refused, Status};
+use crate::error::{errno::ENOENT, refused, Status};
 use crate::gen;
 use crate::model::Mirror;
 use crate::nl::{Client, EventStream, Item, NlError};
@@ -90,7 +90,7 @@ fn watch(args: &Args, env: &mut Env<'_>) -> Result<Status> {
         let mirrors = match stream.next(WATCH)? {
             Item::Snapshot(told) => models(told),
             Item::Event(_) | Item::Quiet => match ask(stream.client(), args.name.as_deref()) {
-                Err(error) if args.name.is_some() && error.errno() == Some(2) => Vec::new(),
+                Err(error) if args.name.is_some() && error.errno() == Some(ENOENT) => Vec::new(),
                 other => other.map_err(|error| unknown(args, error))?,
             },
             Item::Lost(_) => continue,

@@ -3,10 +3,10 @@
 
 use anyhow::Result;
 
-use super::support::{by_name, look, EBUSY};
+use super::support::{by_name, look};
 use crate::cli::Stop;
 use crate::env::Env;
-use crate::error::{refused, Status};
+use crate::error::{errno::EBUSY, refused, Status};
 use crate::gen::{cmd, Mirror, Role};
 use crate::nl::Client;
 

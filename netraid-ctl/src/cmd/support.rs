@@ -8,20 +8,11 @@ use anyhow::{anyhow, Context as _, Result};
 use crate::cli::Liveness;
 use crate::disk;
 use crate::env::Env;
-use crate::error::{refused, Failure};
+use crate::error::{errno, refused, Failure};
 use crate::gen::{self, Role};
 use crate::model::{Endpoint, Mirror};
 use crate::nl::Client;
 use crate::node;
-
-/// `EBUSY`.
-pub(super) const EBUSY: i32 = 16;
-/// `EEXIST`.
-pub(super) const EEXIST: i32 = 17;
-/// `EADDRINUSE`.
-pub(super) const EADDRINUSE: i32 = 98;
-/// `EALREADY`.
-pub(super) const EALREADY: i32 = 114;
 
 /// A request that names a mirror and nothing else.
 pub(super) fn by_name(name: &str) -> gen::Mirror {
@@ -124,6 +115,17 @@ pub(super) fn disks_of_mirrors(client: &mut Client, action: &str) -> Result<Vec<
     Ok(in_service
         .filter_map(|mirror| Some((mirror.name?, mirror.disk?)))
         .collect())
+}
+
+/// The next step when a new mirror was refused.
+pub(super) fn new_step(number: i32) -> Option<&'static str> {
+    match number {
+        errno::EEXIST => Some("`netraid-ctl status` shows what there is; choose another name or number"),
+        errno::EADDRINUSE => Some("choose another address or port with --listen"),
+        errno::EBUSY => Some("`netraid-ctl disks --all` may say who uses it"),
+        errno::ENOENT => Some("`netraid-ctl disks` lists the disks that can be used"),
+        _ => None,
+    }
 }
 
 /// Asks before something is lost, unless the user has said yes already.

@@ -7,6 +7,7 @@ use super::extack::{self, Names};
 use super::family::{Family, CTRL_CMD_GETFAMILY, GENL_ID_CTRL};
 use super::wire::{AttrReader, AttrWriter, Message, WireError, GENL_HEADER_LEN};
 use super::{Kernel, NlError, Refusal, Transport};
+use crate::error::errno::ENOENT;
 use crate::gen::{self, cmd};
 
 const NLMSG_ERROR: u16 = 2;
@@ -17,7 +18,6 @@ const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
-const ENOENT: i32 = 2;
 
 /// How long the kernel may take over a request: it may have to wait for writes that run into a dead connection.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);

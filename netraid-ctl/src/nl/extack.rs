@@ -41,6 +41,12 @@ impl Refusal {
         self.errno
     }
 
+    /// Whether the sentence itself names the attribute, as those of the module do and the general ones do not.
+    fn mentions(&self, attribute: &str) -> bool {
+        let name = attribute.rsplit('/').next().unwrap_or(attribute);
+        self.sentence.as_ref().is_some_and(|sentence| sentence.contains(name))
+    }
+
     /// The sentence of the kernel.
     #[must_use]
     pub fn sentence(&self) -> Option<&str> {
@@ -54,7 +60,7 @@ impl fmt::Display for Refusal {
             Some(sentence) => f.write_str(sentence.trim_end_matches('.'))?,
             None => write!(f, "{}", io::Error::from_raw_os_error(self.errno))?,
         }
-        if let Some(attribute) = &self.attribute {
+        if let Some(attribute) = self.attribute.as_deref().filter(|attribute| !self.mentions(attribute)) {
             write!(f, " (attribute {attribute})")?;
         }
         if let Some(missing) = &self.missing {

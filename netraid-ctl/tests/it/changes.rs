@@ -174,7 +174,7 @@ fn a_port_in_use_is_said_with_the_option_that_changes_it() {
     assert_eq!(ran.status, 2);
     assert!(
         ran.err
-            .contains("port 7900 is in use; something listens on [::]:7900 already; choose another port with --listen"),
+            .contains("port 7900 is in use; choose another address or port with --listen"),
         "{}",
         ran.err
     );

@@ -106,7 +106,7 @@ fn the_kernel_has_the_last_word_on_a_disk() {
         (ran.status, ran.err.as_str()),
         (
             2,
-            "netraid-ctl: cannot create mirror data: the disk /dev/vdb is in use\n"
+            "netraid-ctl: cannot create mirror data: the disk /dev/vdb is in use; `netraid-ctl disks --all` may say who uses it\n"
         )
     );
 }

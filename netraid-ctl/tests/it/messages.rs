@@ -190,6 +190,13 @@ fn a_complaint_about_an_attribute_names_it() {
     assert!(text.contains("integer out of range (attribute leg/port)"), "{text}");
     let text = complaint(2, 20);
     assert!(text.contains("integer out of range (attribute name)"), "{text}");
+    let fake = Fake::new(vec![]);
+    let mut attrs = AttrWriter::default();
+    attrs.put_u32(2, 20).unwrap();
+    fake.0.borrow_mut().extack = attrs.into_bytes();
+    fake.refuse(22, "the name `x` is not a name");
+    let text = run(&fake, "create x --disk /dev/vdb").err;
+    assert!(text.ends_with("the name `x` is not a name\n"), "{text}");
     let text = complaint(2, 4000);
     assert!(text.ends_with("integer out of range\n"), "{text}");
     let text = complaint(5, u32::from(gen::Mirror::DISK));

@@ -215,12 +215,62 @@ fn resume_returns_when_the_leg_is_no_longer_paused() {
     );
 }
 
+/// The leg is out of sync while the target is asked, and paused again when it said no.
 #[test]
 fn resume_reports_the_refusal_of_the_other_machine() {
     let fake = Fake::new(vec![in_state(State::Paused)]);
+    fake.leg_changes(SECOND, |leg| leg.state = Some(State::OutOfSync));
+    fake.leg_changes(2 * SECOND, |leg| {
+        leg.state = Some(State::Paused);
+        leg.reason = Some("adam does not resume: /dev/netraid0 is in use".to_owned());
+    });
+    let ran = run(&fake, "resume data");
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.err
+            .starts_with("netraid-ctl: cannot resume mirror data: adam does not resume: /dev/netraid0 is in use; "),
+        "{}",
+        ran.err
+    );
+    assert_eq!(fake.0.borrow().now, 2 * SECOND);
+}
+
+#[test]
+fn resume_waits_for_the_answer_of_a_connected_target() {
+    let fake = Fake::new(vec![in_state(State::Paused)]);
+    fake.leg_changes(SECOND, |leg| leg.state = Some(State::OutOfSync));
+    fake.leg_changes(2 * SECOND, |leg| leg.state = Some(State::FullyOperational));
+    assert_eq!(
+        run(&fake, "resume data").out,
+        "Leg 1 of mirror data (adam): Fully Operational.\n"
+    );
+}
+
+#[test]
+fn resume_without_a_connection_is_done_when_the_pause_is_lifted() {
+    let leg = gen::Leg {
+        state: Some(State::Paused),
+        connection: Some(Connection::Waiting),
+        ..leg(1)
+    };
+    let fake = Fake::new(vec![gen::Mirror {
+        leg: vec![leg],
+        ..source("data")
+    }]);
+    fake.leg_changes(SECOND, |leg| leg.connection = Some(Connection::Connecting));
+    fake.leg_changes(2 * SECOND, |leg| leg.state = Some(State::OutOfSync));
+    assert_eq!(
+        run(&fake, "resume data").out,
+        "Leg 1 of mirror data (adam): Out Of Sync.\n"
+    );
+}
+
+#[test]
+fn a_connection_refused_while_resuming_ends_the_wait() {
+    let fake = Fake::new(vec![in_state(State::Paused)]);
     fake.later(SECOND, |world| {
         let mut event = world.event(EventKind::Refused);
-        event.reason = Some("/dev/netraid0 is in use on adam".to_owned());
+        event.reason = Some("adam belongs to another mirror".to_owned());
         Delivery::Event(event)
     });
     let ran = run(&fake, "resume data");
@@ -228,7 +278,7 @@ fn resume_reports_the_refusal_of_the_other_machine() {
         (ran.status, ran.err.as_str()),
         (
             2,
-            "netraid-ctl: cannot resume mirror data: /dev/netraid0 is in use on adam\n"
+            "netraid-ctl: cannot resume mirror data: adam belongs to another mirror\n"
         )
     );
 }
