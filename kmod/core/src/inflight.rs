@@ -212,6 +212,12 @@ impl<S: DerefMut<Target = [Entry]>> Inflight<S> {
         None
     }
 
+    /// Whether [`Inflight::pop_ready`] would name one.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        self.ready > 0
+    }
+
     /// Requests under way, started or not.
     pub fn len(&self) -> usize {
         usize::from(self.len)

