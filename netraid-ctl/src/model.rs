@@ -208,11 +208,13 @@ impl Leg {
             .unwrap_or_else(|| "?".to_owned())
     }
 
-    /// How far the running resync is; `None` when none runs.
+    /// How far the running resync is; `None` when none runs, and where its extent is not known (on a target, or before
+    /// the first chunk is copied).
     #[must_use]
     pub fn resync(&self) -> Option<Resync> {
+        let total = self.told.resync_total.filter(|&total| total > 0)?;
         (self.state == State::Resyncing).then(|| Resync {
-            total: self.told.resync_total.unwrap_or_default(),
+            total,
             done: self.told.resync_done.unwrap_or_default(),
             elapsed_ms: self.told.resync_elapsed_ms.unwrap_or_default(),
         })

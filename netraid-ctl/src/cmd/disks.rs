@@ -37,7 +37,8 @@ pub(super) fn run(args: &Disks, env: &mut Env<'_>) -> Result<Status> {
         Err(NlError::NotLoaded) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let table = Table::read(env.host, &by_device(env.host, &mirrors));
+    let mut table = Table::read(env.host, &by_device(env.host, &mirrors));
+    table.find_claims(env.host);
     let (disks, others): (Vec<Disk>, Vec<Disk>) = table
         .iter()
         .map(|(block, verdict)| disk(block, verdict))

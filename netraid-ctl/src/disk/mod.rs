@@ -86,6 +86,7 @@ pub fn check(host: &dyn Host, path: &Path, mirrors: &[(String, String)]) -> Resu
     let table = Table::read(host, &by_device(host, mirrors));
     match table.find(device).and_then(|block| table.verdict(block)) {
         Some(reason) => Err(Unfit::Used(reason)),
+        None if table::is_claimed(host, path) => Err(Unfit::Used(Use::Claimed)),
         None => Ok(()),
     }
 }

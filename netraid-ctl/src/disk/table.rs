@@ -67,9 +67,6 @@ impl Table {
             block.used = direct_use(host, &block, &users, mirrors);
             table.blocks.push(block);
         }
-        for at in 0..table.blocks.len() {
-            table.find_claim(host, at);
-        }
         table
     }
 
@@ -106,18 +103,31 @@ impl Table {
         None
     }
 
-    /// Asks the kernel about a device that nobody seems to use.
+    /// Asks the kernel about each device that nobody seems to use.
+    ///
+    /// Asking claims the device for a moment, so this is for those who want to know about all of them.
+    pub fn find_claims(&mut self, host: &dyn Host) {
+        for at in 0..self.blocks.len() {
+            self.find_claim(host, at);
+        }
+    }
+
     fn find_claim(&mut self, host: &dyn Host, at: usize) {
         let Some(block) = self.blocks.get(at) else { return };
         if self.verdict(block).is_some() {
             return;
         }
-        let busy = matches!(host.claimable(Path::new(&block.path())),
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy);
+        let busy = is_claimed(host, Path::new(&block.path()));
         if let (true, Some(block)) = (busy, self.blocks.get_mut(at)) {
             block.used = Some(Use::Claimed);
         }
     }
+}
+
+/// Whether somebody has claimed a device exclusively.
+pub(super) fn is_claimed(host: &dyn Host, path: &Path) -> bool {
+    let refused = host.claimable(path).err();
+    refused.is_some_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
 }
 
 fn read_block(host: &dyn Host, name: &str, wholes: &[String]) -> Option<Block> {

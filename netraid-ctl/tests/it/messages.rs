@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use netraid_ctl::gen::{self, cmd, Connection, EventKind, Replication, Role, State};
 use netraid_ctl::nl::wire::{AttrReader, AttrWriter, AttributeInfo, FieldReader, Message, WireError};
+use netraid_ctl::nl::{Client, Netlink, NlError};
 use proptest::prelude::*;
 
 use crate::fake::Fake;
@@ -79,6 +80,15 @@ fn attributes_that_a_newer_kernel_may_send_are_passed_over() {
     out.put_u32(999, 1).unwrap();
     let mirror = gen::Mirror::decode(AttrReader::new(&out.into_bytes())).unwrap();
     assert_eq!(mirror.name.as_deref(), Some("data"));
+}
+
+/// The only test that needs a kernel: with or without the module, its answer is understood.
+#[test]
+fn the_running_kernel_is_understood() {
+    match Client::open(&Netlink).map(|mut client| client.mirrors()) {
+        Ok(mirrors) => assert!(mirrors.is_ok(), "{mirrors:?}"),
+        Err(error) => assert!(matches!(error, NlError::NotLoaded), "{error:?}"),
+    }
 }
 
 #[test]
