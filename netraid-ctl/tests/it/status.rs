@@ -71,7 +71,7 @@ fn the_four_states_have_their_words() {
     for (state, word) in words {
         let leg = gen::Leg {
             state: Some(state),
-            ..leg(1)
+            ..resyncing(50)
         };
         let ran = run(
             &Fake::new(vec![gen::Mirror {
