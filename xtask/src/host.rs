@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{bail, Context as _, Result};
 
@@ -59,6 +60,11 @@ impl Admin {
         if which("sudo").is_none() {
             bail!("making the build root needs an administrator and sudo is missing; install sudo or run this as root");
         }
+        // Asked here, with the terminal: later a question for the password would be lost among the progress.
+        let allowed = Command::new("sudo").arg("-v").status().context("sudo cannot be run")?;
+        if !allowed.success() {
+            bail!("making the build root needs an administrator and sudo refuses; run this as root or as a user sudo allows");
+        }
         Ok(Self { sudo: true, ids })
     }
 
@@ -85,14 +91,16 @@ impl Admin {
 ///
 /// When the architecture is another than x86-64 or there is no apt.
 pub fn suitable() -> Result<()> {
-    if std::env::consts::ARCH != "x86_64" {
-        bail!(
-            "netraid is built for x86-64 kernels and this machine is {}; use an x86-64 machine",
-            std::env::consts::ARCH
-        );
-    }
+    architecture(std::env::consts::ARCH)?;
     if which("apt-get").is_none() {
         bail!("apt-get is missing: the kernels and roots come from Debian packages; use a Debian machine");
+    }
+    Ok(())
+}
+
+fn architecture(name: &str) -> Result<()> {
+    if name != "x86_64" {
+        bail!("netraid is built for x86-64 kernels and this machine is {name}; use an x86-64 machine");
     }
     Ok(())
 }
@@ -211,7 +219,13 @@ pub fn apt_options(prefixes: &[&str]) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{space, which, Path};
+    use super::{architecture, space, which, Path};
+
+    #[test]
+    fn another_architecture_is_refused() {
+        architecture("x86_64").unwrap();
+        assert!(architecture("aarch64").unwrap_err().to_string().contains("aarch64"));
+    }
 
     #[test]
     fn programs_are_found() {

@@ -13,6 +13,7 @@ pub mod check;
 pub mod chroot;
 pub mod cmd;
 pub mod codegen;
+pub mod demo;
 pub mod env;
 pub mod guest;
 pub mod host;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{bail, Context as _, Result};
+use anyhow::{anyhow, bail, Context as _, Result};
 
 use self::sources::{Mirrors, Source};
 use self::version::Kernel;
@@ -87,19 +87,23 @@ impl Apt {
             return Ok(());
         }
         let fetched = progress.step("Ask Debian's mirror which packages there are", |step| {
-            self.apt("apt-get")
-                .args(["-q", "-o", "APT::Update::Error-Mode=any", "update"])
-                .run(step)
+            let update = self
+                .apt("apt-get")
+                .args(["-q", "-o", "APT::Update::Error-Mode=any", "update"]);
+            run_short(&update, step)
         });
         match fetched {
-            Ok(_) => fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display())),
+            Ok(()) => fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display())),
             Err(error) if age.is_some() => {
-                progress.line(&format!("Debian's mirror cannot be reached, going on with older lists: {error}"));
+                progress.line(&format!(
+                    "Debian's mirror cannot be reached, going on with older lists ({error})."
+                ));
                 Ok(())
             }
-            Err(error) => Err(error.context(
-                "Debian's mirror cannot be reached; check the network, the proxy and the mirror in /etc/apt, then try again",
-            )),
+            Err(error) => bail!(
+                "Debian's mirror cannot be reached; check the network, the proxy and the mirror in /etc/apt, then try \
+                 again ({error})"
+            ),
         }
     }
 
@@ -135,17 +139,11 @@ impl Apt {
     ///
     /// When a package cannot be fetched.
     pub fn download(&self, packages: &[String], dir: &Path, step: &Step) -> Result<Vec<PathBuf>> {
-        self.apt("apt-get")
-            .args(["-q", "download"])
-            .args(packages)
-            .dir(dir)
-            .run(step)
-            .with_context(|| {
-                format!(
-                    "cannot fetch {}; check the network, or run `cargo xtask setup --refresh`",
-                    packages.join(" ")
-                )
-            })?;
+        let download = self.apt("apt-get").args(["-q", "download"]).args(packages).dir(dir);
+        run_short(&download, step).map_err(|error| {
+            let what = packages.join(" ");
+            anyhow!("cannot fetch {what}; check the network, or run `cargo xtask setup --refresh` ({error})")
+        })?;
         packages.iter().map(|package| fetched(dir, package)).collect()
     }
 
@@ -162,6 +160,16 @@ impl Apt {
             .env("APT_CONFIG", self.dir.join("apt.conf"))
             .env("LC_ALL", "C")
     }
+}
+
+/// Runs an apt that says much when it fails; the error is only what it complains of first.
+fn run_short(apt: &Cmd, step: &Step) -> Result<()> {
+    let outcome = apt.outcome(step)?;
+    if outcome.status.success() {
+        return Ok(());
+    }
+    let complaint = outcome.tail.lines().find_map(|line| line.strip_prefix("E: "));
+    bail!("apt says: {}", complaint.unwrap_or("nothing"))
 }
 
 fn fetched(dir: &Path, package: &str) -> Result<PathBuf> {
