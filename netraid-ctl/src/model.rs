@@ -200,11 +200,25 @@ impl Leg {
         Endpoint::from_attributes(self.told.address.as_deref(), self.told.port, self.told.scope_id)
     }
 
+    /// The name of the other machine, once it is known.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<&str> {
+        self.told.peer_name.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// Why the leg is not fully operational, where the kernel says so.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.told.reason.as_deref().filter(|reason| !reason.is_empty())
+    }
+
     /// The name of the other machine, its address while the name is not known, `?` while nothing is.
     #[must_use]
     pub fn peer(&self) -> String {
-        let name = self.told.peer_name.clone().filter(|name| !name.is_empty());
-        name.or_else(|| self.endpoint().map(|endpoint| endpoint.to_string()))
+        let address = || self.endpoint().map(|endpoint| endpoint.to_string());
+        self.peer_name()
+            .map(str::to_owned)
+            .or_else(address)
             .unwrap_or_else(|| "?".to_owned())
     }
 

@@ -73,9 +73,8 @@ fn wait_for_copy(name: &str, id: u32, limit: Duration, stream: &mut EventStream,
             let Some(leg) = mirror.legs.iter().find(|leg| leg.id == id) else {
                 return Ok(None);
             };
-            let reason = leg.told.reason.as_deref().unwrap_or_default();
             last = format!("it is {}", state_word(leg.state));
-            if !reason.is_empty() {
+            if let Some(reason) = leg.reason() {
                 last = format!("{last}: {reason}");
             }
             Ok(leg.is_operational().then(|| leg.clone()))

@@ -18,7 +18,7 @@ pub(super) enum Seen<'a> {
     Mirror(&'a Mirror),
     /// The mirror as it was right after an event that concerned a leg.
     Changed(&'a Mirror),
-    /// The other machine, or this one, said no.
+    /// A connection was refused, by this machine or the other one.
     Refused(&'a str),
     /// The mirror is no longer there.
     Gone,

@@ -65,7 +65,7 @@ pub(super) fn reach(
         if legs.is_empty() {
             return Err(anyhow!("cannot {action}: the leg was removed meanwhile"));
         }
-        last = legs.iter().find_map(|leg| leg.told.reason.clone());
+        last = legs.iter().find_map(|leg| leg.reason().map(str::to_owned));
         for leg in &legs {
             if !wanted(leg, changed)? {
                 return Ok(None);
@@ -76,14 +76,12 @@ pub(super) fn reach(
     let reached = until(env, name, stream, args.timeout, |seen| match seen {
         Seen::Mirror(mirror) => judge(mirror, false),
         Seen::Changed(mirror) => judge(mirror, true),
-        Seen::Refused(reason) => Err(anyhow!("cannot {action}: {}", reason.trim_end_matches('.'))),
+        // A connection that was refused does not concern those who pause; it is tried again.
+        Seen::Refused(_) => Ok(None),
         Seen::Gone => Err(anyhow!("cannot {action}: the mirror was deleted meanwhile")),
     })?;
     let Some(legs) = reached else {
-        let why = last
-            .filter(|reason| !reason.is_empty())
-            .map(|reason| format!(": {reason}"))
-            .unwrap_or_default();
+        let why = last.map(|reason| format!(": {reason}")).unwrap_or_default();
         return Err(anyhow!(Failure::Timeout(format!(
             "cannot {action}: not done after {} seconds{why}; `netraid-ctl status {name}` shows how it stands",
             args.timeout.as_secs_f64()

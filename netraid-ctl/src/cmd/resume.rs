@@ -55,8 +55,8 @@ pub(super) fn run(args: &PauseResume, env: &mut Env<'_>) -> Result<Status> {
 fn is_resumed(leg: &Leg, changed: bool, action: &str) -> Result<bool> {
     match leg.state {
         State::Paused if changed && leg.is_connected() => {
-            let reason = leg.told.reason.as_deref().filter(|reason| !reason.is_empty());
-            let reason = reason
+            let reason = leg
+                .reason()
                 .unwrap_or("the target refused, its log may say why")
                 .trim_end_matches('.');
             Err(anyhow!(

@@ -93,8 +93,7 @@ fn describe(mirror: &Mirror) -> String {
         .legs
         .iter()
         .map(|leg| {
-            let reason = leg.told.reason.clone().filter(|reason| !reason.is_empty());
-            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let reason = leg.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
             format!(
                 ", leg {} is {} and {}{reason}",
                 leg.id,

@@ -61,15 +61,11 @@ fn leg_block(mirror: &Mirror, leg: &Leg, earlier: Option<Resync>) -> String {
         );
     }
     if leg.state == State::OutOfSync {
-        if let Some(reason) = reason(leg) {
+        if let Some(reason) = leg.reason() {
             push(&mut text, format_args!("\tReason: {reason}\n"));
         }
     }
     text
-}
-
-fn reason(leg: &Leg) -> Option<&str> {
-    leg.told.reason.as_deref().filter(|reason| !reason.is_empty())
 }
 
 /// The direction of a leg, `[-] source -> target`.
@@ -201,11 +197,11 @@ fn leg_details(leg: &Leg) -> Vec<(&'static str, String)> {
     let amount = |name, value: Option<u64>| value.map(|value| (name, bytes(value)));
     let milliseconds = |name, value: Option<u64>| value.map(|value| (name, format!("{value} ms")));
     [
-        told.peer_name.clone().map(|name| ("Peer", name)),
+        leg.peer_name().map(|name| ("Peer", name.to_owned())),
         Some(("Status", state_word(leg.state).to_owned())),
         Some(("Type", type_word(leg.replication).to_owned())),
         Some(("Connection", connection_word(leg.connection).to_owned())),
-        reason(leg).map(|reason| ("Reason", reason.to_owned())),
+        leg.reason().map(|reason| ("Reason", reason.to_owned())),
         milliseconds("Last heard", told.heard_ms),
         milliseconds("Next attempt in", told.retry_ms),
         milliseconds("Heartbeat", told.heartbeat_ms.map(u64::from)),
