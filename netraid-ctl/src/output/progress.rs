@@ -11,57 +11,58 @@ use crate::output::text::bytes;
 /// The bar of a resync; does nothing where stderr is no terminal.
 #[derive(Debug)]
 pub struct Progress {
+    visible: bool,
     bar: Option<ProgressBar>,
-    shown: bool,
     last: Option<Resync>,
 }
 
 impl Progress {
     /// A bar that is drawn when `visible`.
     #[must_use]
-    pub fn new(visible: bool) -> Self {
-        let bar = visible.then(|| {
-            let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{prefix} [{bar:20}] {percent}% {msg}");
-            bar.set_style(
-                style
-                    .unwrap_or_else(|_| ProgressStyle::default_bar())
-                    .progress_chars("=> "),
-            );
-            bar
-        });
+    pub const fn new(visible: bool) -> Self {
         Self {
-            bar,
-            shown: false,
+            visible,
+            bar: None,
             last: None,
         }
     }
 
     /// Shows how far the resync of a mirror is, and nothing while none runs.
     pub fn show(&mut self, mirror: &Mirror) {
-        let Some(bar) = &self.bar else { return };
-        match mirror.legs.iter().find_map(Leg::resync) {
-            Some(resync) => {
-                bar.set_prefix(format!("resync of {}", mirror.name));
-                bar.set_length(resync.total);
-                bar.set_message(figures(&resync, self.last.as_ref()));
-                bar.set_position(resync.done);
-                self.shown = true;
-                self.last = Some(resync);
-            }
-            None => self.clear(),
+        if !self.visible {
+            return;
         }
+        let Some(resync) = mirror.legs.iter().find_map(Leg::resync) else {
+            self.clear();
+            return;
+        };
+        let bar = self.bar.get_or_insert_with(|| draw(&mirror.name));
+        // The extent and the words are drawn together with the position.
+        bar.update(|state| {
+            state.set_len(resync.total);
+            state.set_pos(resync.done);
+        });
+        bar.set_message(figures(&resync, self.last.as_ref()));
+        self.last = Some(resync);
     }
 
     /// Takes the bar away.
     pub fn clear(&mut self) {
-        if let (Some(bar), true) = (&self.bar, self.shown) {
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
-            bar.reset();
-            self.shown = false;
         }
         self.last = None;
     }
+}
+
+fn draw(name: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} [{bar:20}] {percent}% {msg}");
+    let style = style
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ");
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+        .with_style(style)
+        .with_prefix(format!("resync of {name}"))
 }
 
 /// Done and total, speed, and the time left at that speed.
