@@ -35,12 +35,23 @@ use artifacts::Artifacts;
 use env::Env;
 use progress::Progress;
 
-/// Builds everything test machines need and writes the list of it. Returns the file of the list, and the module.
+/// What a build made.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Where everything is.
+    pub artifacts: Artifacts,
+    /// The file that says so, for the tests.
+    pub list: PathBuf,
+    /// The module.
+    pub module: kmod::Module,
+}
+
+/// Builds everything test machines need and writes the list of it.
 ///
 /// # Errors
 ///
 /// When something does not build.
-pub fn build(env: &Env, progress: &Progress) -> Result<(PathBuf, kmod::Module)> {
+pub fn build(env: &Env, progress: &Progress) -> Result<Built> {
     let module = kmod::build(env, progress)?;
     let programs = guest::build(&env.paths, progress)?;
     let built = env.paths.built(&env.kernel.kver);
@@ -51,11 +62,16 @@ pub fn build(env: &Env, progress: &Progress) -> Result<(PathBuf, kmod::Module)> 
         vmlinuz: env.image.join("vmlinuz"),
         modules: env.image.join("lib/modules").join(&env.kernel.kver),
         guest_root: env.guest_root.clone(),
-        netraid_ko: module.file.clone(),
-        netraid_ctl: programs.ctl,
+        netraid_ko: Some(module.file.clone()),
+        netraid_ctl: Some(programs.ctl),
         guest_agent: programs.agent,
-        spec: env.paths.spec(),
+        spec: Some(env.paths.spec()),
         ynl: Some(ynl),
     };
-    Ok((artifacts.write(&built)?, module))
+    let list = artifacts::write(&artifacts, &built)?;
+    Ok(Built {
+        artifacts,
+        list,
+        module,
+    })
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo xtask`: everything that is done in a checkout of netraid.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use xtask::env::{self, Env};
 use xtask::kernel::Series;
 use xtask::paths::Paths;
 use xtask::progress::{seconds, Progress};
-use xtask::{check, codegen, test};
+use xtask::{check, codegen, demo, test};
 
 #[derive(Parser)]
 #[command(
@@ -43,6 +44,20 @@ enum Command {
         /// Only compare with what is committed
         #[arg(long)]
         check: bool,
+    },
+    /// Show the main job: a disk mirrored from one virtual machine to another survives the death of the first
+    Demo {
+        #[command(flatten)]
+        kernel: KernelArg,
+        /// Write the figures into this file, too
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// How often, each time with the kill at another moment
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// Chooses the moments of the kills, to repeat a demonstration
+        #[arg(long)]
+        seed: Option<u64>,
     },
     /// Look at the sources: format, lints, generated code, where `unsafe` is
     Check {
@@ -98,6 +113,21 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
             build(&env, progress)?;
         }
         Command::Codegen { check } => codegen::run(&env::any(&paths, progress)?, check, progress)?,
+        Command::Demo {
+            kernel,
+            json,
+            rounds,
+            seed,
+        } => {
+            let env = env::require(&paths, kernel.kernel, false, progress)?;
+            let artifacts = xtask::build(&env, progress)?.artifacts;
+            demo::run(&demo::Options {
+                artifacts,
+                json,
+                rounds,
+                seed,
+            })?;
+        }
         Command::Check { kernel } => {
             let env = env::require(&paths, kernel.kernel, false, progress)?;
             return Ok(check::run(&env, progress)?.finish());
@@ -111,8 +141,8 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
 
 fn build(env: &Env, progress: &Progress) -> Result<()> {
     codegen::run(env, true, progress)?;
-    let (built, module) = xtask::build(env, progress)?;
-    progress.line(module.info.trim_end());
-    println!("{}", built.display());
+    let built = xtask::build(env, progress)?;
+    progress.line(built.module.info.trim_end());
+    println!("{}", built.list.display());
     Ok(())
 }

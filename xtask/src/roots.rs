@@ -150,9 +150,12 @@ pub fn build_root(paths: &Paths, admin: &Admin) -> Chroot {
 }
 
 fn mmdebstrap(packages: &[&str], dir: &Path, apt: &Apt, admin: &Admin) -> Result<crate::cmd::Cmd> {
-    let mut cmd = admin
-        .cmd("mmdebstrap")
-        .args(["--mode=root", "--format=directory", "--variant=apt"]);
+    // In a mount namespace of its own: what it mounts in the root goes away with it even when it is killed.
+    let mut cmd = admin.cmd("unshare").args(["--mount", "mmdebstrap"]).args([
+        "--mode=root",
+        "--format=directory",
+        "--variant=apt",
+    ]);
     let fixed = [
         "Acquire::Languages \"none\"",
         "APT::Install-Recommends \"false\"",

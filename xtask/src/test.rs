@@ -72,7 +72,7 @@ pub fn run(paths: &Paths, request: &Request, progress: &Progress) -> Result<Exit
             );
         }
         let artifacts = match crate::build(&env, progress) {
-            Ok((artifacts, _)) => artifacts,
+            Ok(built) => built.list,
             Err(error) => {
                 tally.count(&format!("build for {}", env.kernel.kver), Err(error));
                 continue;
