@@ -15,6 +15,8 @@
 #include <linux/percpu-refcount.h>
 #include <linux/wait.h>
 
+#include <uapi/linux/netraid.h>
+
 struct genl_info;
 struct netlink_callback;
 struct net;

@@ -1,11 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! netraid: mirrors a local disk to other machines over TCP.
+//! netraid: keeps a local disk, block by block, on the disks of other machines, over TCP.
+//!
+//! | folder | owns |
+//! |---|---|
+//! | `control` | the netlink family, the mirrors, the events |
+//! | `volume` | the data path over one local disk |
+//! | `leg` | the connection to another machine, on either side of it |
+//! | `resync` | the copying of what a target misses |
+//! | `meta` | what a mirror remembers |
+//! | `sys` | the kernel's C resources; the only `unsafe` code |
+//!
+//! What is to be done is decided by the crate `netraid_core`, which knows no kernel.
 
 #![crate_name = "netraid"]
+#![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod control;
+mod leg;
 mod meta;
+mod resync;
+#[allow(unsafe_code, reason = "wraps the kernel's C interfaces")]
 mod sys;
 mod volume;
 
@@ -19,12 +35,26 @@ module! {
     license: "GPL",
 }
 
+/// The loaded module. While a mirror is in service it holds a reference on the module, so that this is dropped only
+/// when all are stopped.
 struct Netraid {
-    _family: sys::genl::Family,
+    family: Option<sys::genl::Family>,
 }
 
 impl kernel::Module for Netraid {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self { _family: sys::genl::Family::register()? })
+        control::prepare_registry();
+        control::prepare_events();
+        let family = sys::genl::Family::register()?;
+        pr_info!("loaded\n");
+        Ok(Self { family: Some(family) })
+    }
+}
+
+impl Drop for Netraid {
+    fn drop(&mut self) {
+        // First no new operations, and an end of those that run; then what they left.
+        drop(self.family.take());
+        control::clear();
     }
 }

@@ -15,7 +15,11 @@ pub struct Fifo<T: Copy, S: DerefMut<Target = [T]>> {
 impl<T: Copy, S: DerefMut<Target = [T]>> Fifo<T, S> {
     /// An empty queue; what the storage holds does not matter.
     pub fn new(storage: S) -> Self {
-        Self { storage, first: 0, len: 0 }
+        Self {
+            storage,
+            first: 0,
+            len: 0,
+        }
     }
 
     /// How many values wait.
@@ -29,7 +33,10 @@ impl<T: Copy, S: DerefMut<Target = [T]>> Fifo<T, S> {
     }
 
     fn place(&self, distance: usize) -> usize {
-        self.first.wrapping_add(distance).checked_rem(self.storage.len()).unwrap_or(0)
+        self.first
+            .wrapping_add(distance)
+            .checked_rem(self.storage.len())
+            .unwrap_or(0)
     }
 
     /// Appends a value; false, and nothing changes, when the queue is full.

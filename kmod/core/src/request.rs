@@ -68,9 +68,7 @@ impl Part {
         let (next, after) = match self {
             Self::Sent => (Self::Done, After::Stored),
             Self::Sending => (Self::Confirmed, After::Pending),
-            Self::Done | Self::Queued | Self::Confirmed | Self::Abandoned => {
-                (*self, After::Unexpected)
-            }
+            Self::Done | Self::Queued | Self::Confirmed | Self::Abandoned => (*self, After::Unexpected),
         };
         *self = next;
         after

@@ -2,9 +2,7 @@
 
 //! The leg's state machine: every state with every event, and the promises that hold along every path.
 
-use netraid_core::leg::{
-    Action, Event, Greeting, Machine, State, ALL_EVENTS, ALL_GREETINGS, ALL_STATES,
-};
+use netraid_core::leg::{Action, Event, Greeting, Machine, State, ALL_EVENTS, ALL_GREETINGS, ALL_STATES};
 use netraid_core::state::LegState;
 use proptest::prelude::*;
 
@@ -16,7 +14,10 @@ fn replay(events: &[Event]) -> Machine {
     machine
 }
 
-const HELLO: Event = Event::Welcomed(Greeting { full: false, target_paused: false });
+const HELLO: Event = Event::Welcomed(Greeting {
+    full: false,
+    target_paused: false,
+});
 
 /// Any event in any state leaves a state from the list, and a connection that ends always gives up what was
 /// outstanding, so that no request waits for an answer that can't come. Covers: S24.
@@ -60,14 +61,20 @@ fn every_state_can_be_left_by_stop_and_leads_back_to_an_attempt_after_a_loss() {
 #[test]
 fn a_fresh_leg_marks_everything_and_ends_fully_operational() {
     let mut machine = replay(&[Event::Start, Event::Connected]);
-    let actions =
-        machine.on_event(Event::Welcomed(Greeting { full: true, target_paused: false }));
+    let actions = machine.on_event(Event::Welcomed(Greeting {
+        full: true,
+        target_paused: false,
+    }));
     let order: Vec<_> = actions.iter().collect();
     assert_eq!(order, [Action::ResetBackoff, Action::MarkAll, Action::GoLive]);
     machine.on_event(Event::LiveDirty);
     assert_eq!(machine.view(), LegState::Resyncing);
     assert!(machine.on_event(Event::Clean).contains(Action::SendResyncDone));
-    assert_eq!(machine.view(), LegState::Resyncing, "not usable before the target says so");
+    assert_eq!(
+        machine.view(),
+        LegState::Resyncing,
+        "not usable before the target says so"
+    );
     assert!(machine.on_event(Event::DoneAcked).contains(Action::NotifyDone));
     assert_eq!(machine.view(), LegState::FullyOperational);
 }

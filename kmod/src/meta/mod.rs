@@ -2,8 +2,8 @@
 
 //! What a mirror remembers.
 //!
-//! The maps live in memory: they survive a lost connection, a pause and a stop, not the end of the module. A target
-//! that was restarted, or a source that was, therefore copies everything.
+//! The maps live in memory: they survive a lost connection and a pause, not a stop. After either side was stopped
+//! or restarted, everything is copied.
 
 use crate::volume::RemoteMap;
 use kernel::prelude::*;

@@ -21,6 +21,12 @@ pub(crate) fn wall_ms() -> u64 {
     unsafe { bind::netraid_wall_ms() }
 }
 
+/// Sleeps for about `ms` milliseconds.
+pub(crate) fn sleep_ms(ms: u32) {
+    // SAFETY: Callers are threads.
+    unsafe { bindings::msleep(ms) };
+}
+
 /// Random bytes from the kernel's generator. Any context.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

@@ -7,14 +7,17 @@ use crate::sys::{block::BioList, sync::IrqGuard};
 
 impl Volume {
     /// Lets go of the lock, then ends bios and wakes whoever has something to do. Any context.
-    pub(super) fn release(&self, state: IrqGuard<'_, State>, ended: BioList) {
+    pub(super) fn release(&self, mut state: IrqGuard<'_, State>, ended: BioList) {
+        let copied = core::mem::take(&mut state.copy_ended);
         let work = state.has_work();
         let drained = state.remote.draining && state.remote.outstanding == 0;
         drop(state);
         if drained {
             self.outgoing.raise();
         }
-        self.copied.raise();
+        if copied {
+            self.copied.raise();
+        }
         self.ended(ended, work);
     }
 

@@ -8,6 +8,7 @@ use super::{
     state::{Entered, Request, State},
     Volume,
 };
+use crate::resync::Clears;
 use crate::sys::{
     block::{BioList, IoResult, Op, PagedBio, PagedDone},
     sync::{Busy, Guarded},
@@ -52,16 +53,22 @@ impl Volume {
     }
 }
 
-/// Begins to copy `len` bytes from `offset` on; with `clears`, a confirmation clears the marks of the chunks wholly
-/// covered. May sleep. False when the table is full.
+/// Begins to copy `len` bytes from `offset` on; `clears` says which marks the confirmation clears. May sleep. False
+/// when the table is full.
 pub(crate) fn enter(
     volume: &Guarded<Volume>,
     offset: u64,
     len: u32,
-    clears: bool,
+    clears: Clears,
 ) -> Result<bool> {
     let busy = volume.enter().ok_or(ENODEV)?;
     let pages = PagedBio::new(&volume.copies, &volume.pool, &volume.lower, offset, len)?;
+    let geometry = &volume.geometry;
+    let clears = match clears {
+        Clears::Covered => geometry.inner_range(offset, u64::from(len)),
+        Clears::Chunk(offset, len) => geometry.inner_range(offset, len),
+        Clears::Nothing => 0..0,
+    };
     let request = Request {
         copy: Some(pages),
         is_copy: true,

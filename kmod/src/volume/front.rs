@@ -8,7 +8,7 @@ use kernel::{
     prelude::*,
     sync::{new_mutex, Arc, Mutex},
 };
-use netraid_core::wire::MAX_PAYLOAD;
+use netraid_core::{name::Name, wire::MAX_PAYLOAD};
 
 /// What the block layer talks to.
 #[pin_data]
@@ -50,6 +50,11 @@ impl Operations for Front {
     }
 }
 
+/// The name of a mirror's device in /dev.
+pub(crate) fn device_name(mirror_id: u32) -> Name {
+    Name::format(format_args!("netraid{mirror_id}"))
+}
+
 /// A visible block device; dropping it takes it away.
 pub(crate) struct FrontDisk {
     front: Arc<Front>,
@@ -85,5 +90,10 @@ impl FrontDisk {
         }
         opens.closed = true;
         Ok(())
+    }
+
+    /// Takes back a [`FrontDisk::close`].
+    pub(crate) fn reopen(&self) {
+        self.front.opens.lock().closed = false;
     }
 }

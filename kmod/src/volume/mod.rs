@@ -26,7 +26,7 @@ mod state;
 mod write;
 
 pub(crate) use copy::{enter as copy_range, Copied};
-pub(crate) use front::{Front, FrontDisk};
+pub(crate) use front::{device_name, FrontDisk};
 pub(crate) use remote::{Confirmed, Outgoing, Payload, RemoteMap};
 pub(crate) use state::Counters;
 

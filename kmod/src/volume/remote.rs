@@ -164,6 +164,14 @@ impl Volume {
         self.copied.raise();
     }
 
+    /// There is no leg any more, or a new one: nothing is missed by nobody.
+    pub(crate) fn forget_remote(&self) {
+        let mut state = self.state.lock();
+        state.remote.dirty.clear_all();
+        state.remote.replicated_bytes = 0;
+        state.remote.copied_bytes = 0;
+    }
+
     /// Marks every chunk: nothing is known of what the target holds.
     pub(crate) fn mark_all(&self) {
         self.state.lock().remote.dirty.set_all();
@@ -285,9 +293,9 @@ impl Volume {
         if !abandoned {
             if request.is_copy {
                 state.remote.copied_bytes = state.remote.copied_bytes.saturating_add(request.len);
-                if request.clears {
-                    let whole = self.geometry.inner_range(request.offset, request.len);
-                    state.remote.dirty.clear_range(whole);
+                // Where a write of the local disk failed meanwhile, a chunk copied in pieces may differ.
+                if !state.copy_failed {
+                    state.remote.dirty.clear_range(request.clears.clone());
                 }
             } else {
                 state.remote.replicated_bytes =

@@ -8,6 +8,7 @@ use super::{
     write::Local,
 };
 use crate::sys::block::{Bio, BioList, Child, PagedBio};
+use core::ops::Range;
 use kernel::prelude::*;
 use netraid_core::{
     chunk::Geometry,
@@ -27,8 +28,8 @@ pub(super) struct Request {
     pub(super) copy: Option<PagedBio<Copy>>,
     /// This is a copy of the resync and no application's request.
     pub(super) is_copy: bool,
-    /// A copy of this range clears its marks when it is confirmed.
-    pub(super) clears: bool,
+    /// The chunks whose marks go when the copy is confirmed.
+    pub(super) clears: Range<u64>,
     pub(super) kind: Option<Kind>,
     pub(super) flags: Flags,
     pub(super) offset: u64,
@@ -66,6 +67,8 @@ pub(super) struct State {
     pub(super) remote: Remote,
     pub(super) copies: u32,
     pub(super) copy_failed: bool,
+    /// A copy has ended since the resync was last told.
+    pub(super) copy_ended: bool,
     pub(super) stopping: bool,
 }
 
@@ -91,6 +94,7 @@ impl State {
             remote: Remote::new(map, capacity)?,
             copies: 0,
             copy_failed: false,
+            copy_ended: false,
             stopping: false,
         })
     }
@@ -147,6 +151,7 @@ impl State {
         let request = core::mem::take(request);
         if request.is_copy {
             self.copies = self.copies.saturating_sub(1);
+            self.copy_ended = true;
         }
         if let Some(mut bio) = request.bio {
             bio.finish_accounting(request.accounting, request.error.map_or(Ok(()), Err));

@@ -127,6 +127,7 @@ impl Done for Local {
                 // The target may have what the local disk has not.
                 let range = volume.geometry.range(request.offset, request.len);
                 state.remote.dirty.set_range(range);
+                state.copy_failed = true;
             }
         }
         state.finish_if_done(self.slot, &mut ended);

@@ -44,10 +44,7 @@ pub enum State {
 impl State {
     /// Whether both sides have agreed and the connection is in use.
     pub const fn is_connected(self) -> bool {
-        !matches!(
-            self,
-            Self::Idle | Self::Waiting | Self::Connecting | Self::Handshake
-        )
+        !matches!(self, Self::Idle | Self::Waiting | Self::Connecting | Self::Handshake)
     }
 }
 
@@ -68,12 +65,20 @@ impl Default for Machine {
 impl Machine {
     /// A leg that is not yet in service.
     pub const fn new() -> Self {
-        Self { state: State::Idle, paused: false, copying: false }
+        Self {
+            state: State::Idle,
+            paused: false,
+            copying: false,
+        }
     }
 
     /// A leg in any state, for exhaustive tests.
     pub const fn in_state(state: State, paused: bool) -> Self {
-        Self { state, paused, copying: matches!(state, State::Resyncing | State::Finishing) }
+        Self {
+            state,
+            paused,
+            copying: matches!(state, State::Resyncing | State::Finishing),
+        }
     }
 
     /// Where the leg stands.
@@ -90,10 +95,10 @@ impl Machine {
     pub const fn view(&self) -> LegState {
         match self.state {
             State::Synced => LegState::FullyOperational,
-            State::Merging | State::Starting | State::Resyncing | State::Finishing => {
-                LegState::Resyncing
-            }
+            State::Merging | State::Starting | State::Resyncing | State::Finishing => LegState::Resyncing,
             State::Paused => LegState::Paused,
+            // Not yet a pause that both sides stand by.
+            State::Pausing | State::PauseSent => LegState::OutOfSync,
             // A pause outlives a lost connection: the operator asked for it and has to end it.
             _ if self.paused => LegState::Paused,
             _ => LegState::OutOfSync,
@@ -174,9 +179,8 @@ impl Machine {
         match event {
             Start => self.go(State::Connecting, &[Notify], out),
             Pause | Resume => out.push(Notify),
-            Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | MapDone
-            | LiveClean | LiveDirty | Clean | DoneAcked | Drained | PauseAcked | ResumeAcked
-            | ResumeRefused | Stop => {}
+            Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | MapDone | LiveClean | LiveDirty
+            | Clean | DoneAcked | Drained | PauseAcked | ResumeAcked | ResumeRefused | Stop => {}
         }
     }
 
@@ -215,8 +219,8 @@ impl Machine {
             MapDone => self.go(State::Starting, &[GoLive], out),
             DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
             // A pause takes effect when the map is whole.
-            Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused
-            | Lost | LiveClean | LiveDirty | Clean | Drained | Stop => {}
+            Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
+            | LiveDirty | Clean | Drained | Stop => {}
         }
     }
 
@@ -229,8 +233,8 @@ impl Machine {
             }
             Pause => self.go(State::Pausing, &[Cut, Notify], out),
             MapDone | DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
-            Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost
-            | Clean | Drained | Stop => {}
+            Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | Clean | Drained
+            | Stop => {}
         }
     }
 
@@ -239,8 +243,8 @@ impl Machine {
             Clean => self.go(State::Finishing, &[StopResync, SendResyncDone], out),
             Pause => self.pause(out),
             MapDone | DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
-            Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost
-            | LiveClean | LiveDirty | Drained | Stop => {}
+            Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
+            | LiveDirty | Drained | Stop => {}
         }
     }
 
@@ -253,8 +257,8 @@ impl Machine {
             }
             Pause => self.pause(out),
             MapDone | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
-            Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost
-            | LiveClean | LiveDirty | Clean | Drained | Stop => {}
+            Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
+            | LiveDirty | Clean | Drained | Stop => {}
         }
     }
 
@@ -262,8 +266,8 @@ impl Machine {
         match event {
             Pause => self.pause(out),
             MapDone | DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
-            Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost
-            | LiveClean | LiveDirty | Clean | Drained | Stop => {}
+            Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
+            | LiveDirty | Clean | Drained | Stop => {}
         }
     }
 
@@ -279,8 +283,8 @@ impl Machine {
             DoneAcked => {}
             MapDone | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
             // A resume takes effect when the target has confirmed the pause.
-            Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused
-            | Lost | LiveClean | LiveDirty | Clean | Stop => {}
+            Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
+            | LiveDirty | Clean | Stop => {}
         }
     }
 
@@ -290,8 +294,8 @@ impl Machine {
             PauseAcked => self.go(State::Resuming, &[SendResume, Notify], out),
             DoneAcked => {}
             MapDone | ResumeAcked | ResumeRefused => self.violate(out),
-            Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused
-            | Lost | LiveClean | LiveDirty | Clean | Drained | Stop => {}
+            Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
+            | LiveDirty | Clean | Drained | Stop => {}
         }
     }
 
@@ -299,8 +303,8 @@ impl Machine {
         match event {
             Resume => self.go(State::Resuming, &[SendResume, Notify], out),
             MapDone | DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
-            Pause | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost
-            | LiveClean | LiveDirty | Clean | Drained | Stop => {}
+            Pause | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
+            | LiveDirty | Clean | Drained | Stop => {}
         }
     }
 
@@ -313,8 +317,8 @@ impl Machine {
             }
             MapDone | DoneAcked | PauseAcked => self.violate(out),
             // A new pause takes effect when the target has given its device up and sent its map.
-            Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused
-            | Lost | LiveClean | LiveDirty | Clean | Drained | Stop => {}
+            Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
+            | LiveDirty | Clean | Drained | Stop => {}
         }
     }
 }

@@ -84,10 +84,22 @@ pub const ALL_EVENTS: [Event; 22] = [
 
 /// Every greeting, for exhaustive tests.
 pub const ALL_GREETINGS: [Greeting; 4] = [
-    Greeting { full: false, target_paused: false },
-    Greeting { full: false, target_paused: true },
-    Greeting { full: true, target_paused: false },
-    Greeting { full: true, target_paused: true },
+    Greeting {
+        full: false,
+        target_paused: false,
+    },
+    Greeting {
+        full: false,
+        target_paused: true,
+    },
+    Greeting {
+        full: true,
+        target_paused: false,
+    },
+    Greeting {
+        full: true,
+        target_paused: true,
+    },
 ];
 
 /// Every state, for exhaustive tests.

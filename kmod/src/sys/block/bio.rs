@@ -60,7 +60,7 @@ impl Bio {
     }
 
     pub(crate) fn op(&self) -> Op {
-        match self.flags() & bind::netraid_block_const_NETRAID_OP_MASK {
+        match self.flags() & bind::NETRAID_OP_MASK {
             bindings::req_op_REQ_OP_READ => Op::Read,
             bindings::req_op_REQ_OP_WRITE | bindings::req_op_REQ_OP_FLUSH => Op::Write,
             bindings::req_op_REQ_OP_DISCARD => Op::Discard,
@@ -71,17 +71,17 @@ impl Bio {
 
     /// The data must be durable before the bio ends.
     pub(crate) fn is_fua(&self) -> bool {
-        self.flags() & bind::netraid_block_const_NETRAID_REQ_FUA != 0
+        self.flags() & bind::NETRAID_REQ_FUA != 0
     }
 
     /// What completed before must be durable before this bio is done.
     pub(crate) fn is_preflush(&self) -> bool {
-        self.flags() & bind::netraid_block_const_NETRAID_REQ_PREFLUSH != 0
+        self.flags() & bind::NETRAID_REQ_PREFLUSH != 0
     }
 
     /// Zeroes must be written, not left to an unmapped range.
     pub(crate) fn is_nounmap(&self) -> bool {
-        self.flags() & bind::netraid_block_const_NETRAID_REQ_NOUNMAP != 0
+        self.flags() & bind::NETRAID_REQ_NOUNMAP != 0
     }
 
     /// First byte.

@@ -41,7 +41,7 @@ impl<C> BioSet<C> {
     /// A set with `reserve` bios that can be had in any case; may sleep.
     pub(crate) fn new(reserve: u32) -> Result<Self> {
         let raw = KBox::new(Opaque::<bindings::bio_set>::zeroed(), GFP_KERNEL)?;
-        let flags = bind::netraid_block_const_NETRAID_BIOSET_BVECS;
+        let flags = bind::NETRAID_BIOSET_BVECS;
         // SAFETY: `raw` is zeroed memory at an address that does not change.
         to_result(unsafe {
             bindings::bioset_init(raw.get(), reserve, Self::PAD as u32, flags as i32)
@@ -52,7 +52,7 @@ impl<C> BioSet<C> {
 
     /// A bio that asks `disk` for the same as `bio`, on the same pages. May sleep until one of the reserve is free.
     pub(crate) fn clone_of(&self, bio: &Bio, disk: &LowerDisk) -> Result<Child<C>> {
-        let gfp = bind::netraid_block_const_NETRAID_GFP_NOIO;
+        let gfp = bind::NETRAID_GFP_NOIO;
         // SAFETY: `bio` and the device are valid, the set is initialized.
         let child =
             unsafe { bindings::bio_alloc_clone(disk.bdev(), bio.as_ptr(), gfp, self.raw.get()) };
@@ -61,7 +61,7 @@ impl<C> BioSet<C> {
 
     /// A bio with room for `pages` pages and no data yet. May sleep until one of the reserve is free.
     pub(super) fn empty(&self, disk: &LowerDisk, pages: u16, opf: u32) -> Result<Child<C>> {
-        let gfp = bind::netraid_block_const_NETRAID_GFP_NOIO;
+        let gfp = bind::NETRAID_GFP_NOIO;
         // SAFETY: The device is valid, the set is initialized.
         let child = unsafe {
             bindings::bio_alloc_bioset(disk.bdev(), pages, opf, gfp, self.raw.get())
@@ -71,8 +71,8 @@ impl<C> BioSet<C> {
 
     /// A flush of the disk's write cache.
     pub(crate) fn flush(&self, disk: &LowerDisk) -> Result<Child<C>> {
-        let flags = bindings::req_op_REQ_OP_WRITE | bind::netraid_block_const_NETRAID_REQ_PREFLUSH;
-        self.empty(disk, 0, flags | bind::netraid_block_const_NETRAID_REQ_SYNC)
+        let flags = bindings::req_op_REQ_OP_WRITE | bind::NETRAID_REQ_PREFLUSH;
+        self.empty(disk, 0, flags | bind::NETRAID_REQ_SYNC)
     }
 
     fn child(&self, bio: *mut bindings::bio) -> Result<Child<C>> {

@@ -136,11 +136,11 @@ fn limits(lower: &LowerDisk, max_bytes: u32) -> bindings::queue_limits {
     limits.max_sectors = 0;
     // Pages are read twice, by the disk and by the network, and must not change in between. The target has a
     // write cache even if the local disk has none, so flushes have to come through.
-    limits.features = (limits.features & bind::netraid_block_const_NETRAID_FEAT_ROTATIONAL)
-        | bind::netraid_block_const_NETRAID_FEAT_WRITE_CACHE
-        | bind::netraid_block_const_NETRAID_FEAT_FUA
-        | bind::netraid_block_const_NETRAID_FEAT_STABLE_WRITES
-        | bind::netraid_block_const_NETRAID_FEAT_IO_STAT;
+    limits.features = (limits.features & bind::NETRAID_FEAT_ROTATIONAL)
+        | bind::NETRAID_FEAT_WRITE_CACHE
+        | bind::NETRAID_FEAT_FUA
+        | bind::NETRAID_FEAT_STABLE_WRITES
+        | bind::NETRAID_FEAT_IO_STAT;
     // Not carried over the wire: erasing for good, zone appends, unmapping zeroes as a promise.
     limits.max_secure_erase_sectors = 0;
     limits.max_hw_zone_append_sectors = 0;

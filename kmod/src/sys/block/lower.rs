@@ -15,19 +15,17 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `file` is an open block device file that we own.
+/// `file` is an open block device file that we own, claimed in the name of `holder`.
 pub(crate) struct LowerDisk {
     file: NonNull<bindings::file>,
+    /// Its address tells this claim from all others.
+    _holder: KBox<u8>,
 }
 
 // SAFETY: Block device files may be used and closed by any thread.
 unsafe impl Send for LowerDisk {}
 // SAFETY: As above.
 unsafe impl Sync for LowerDisk {}
-
-/// Any address will do as long as it tells netraid from other holders; two mirrors on one disk are kept apart
-/// by [`LowerDisk::device_number`] before this claim is tried.
-static HOLDER: u8 = 0;
 
 impl LowerDisk {
     /// Opens and claims the device at `path`; may sleep.
@@ -37,19 +35,29 @@ impl LowerDisk {
     /// `ENOENT` no such path, `ENOTBLK` not a block device, `EBUSY` mounted, swap, or claimed by another
     /// driver, `EACCES` or `EROFS` read-only, `ENXIO` no medium, and what opening a path can give.
     pub(crate) fn open(path: &CStr) -> Result<Self> {
-        let mode = bind::netraid_block_const_NETRAID_MODE_READ
-            | bind::netraid_block_const_NETRAID_MODE_WRITE;
-        // SAFETY: `path` is a C string; no holder operations are given.
+        let mode = bind::NETRAID_MODE_READ
+            | bind::NETRAID_MODE_WRITE;
+        let mut holder = KBox::new(0_u8, GFP_KERNEL)?;
+        let claim: *mut u8 = &raw mut *holder;
+        // SAFETY: `path` is a C string; no holder operations are given, the holder's address outlives the claim.
         let file = from_err_ptr(unsafe {
             bindings::bdev_file_open_by_path(
                 path.as_char_ptr(),
                 mode,
-                (&raw const HOLDER).cast_mut().cast(),
+                claim.cast(),
                 core::ptr::null(),
             )
         })?;
         // INVARIANT: Just opened.
-        Ok(Self { file: NonNull::new(file).ok_or(ENXIO)? })
+        Ok(Self { file: NonNull::new(file).ok_or(ENXIO)?, _holder: holder })
+    }
+
+    /// The number of the device at `path`, see [`LowerDisk::device_number`]; may sleep.
+    pub(crate) fn number_at(path: &CStr) -> Result<u32> {
+        let mut number = 0;
+        // SAFETY: Both pointers are valid for the call.
+        to_result(unsafe { bindings::lookup_bdev(path.as_char_ptr(), &raw mut number) })?;
+        Ok(number)
     }
 
     pub(super) fn bdev(&self) -> *mut bindings::block_device {
@@ -95,14 +103,14 @@ impl LowerDisk {
 
     /// Discards `sectors` sectors from `sector` on; sleeps until it is done.
     pub(crate) fn discard(&self, sector: u64, sectors: u64) -> Result {
-        let gfp = bind::netraid_block_const_NETRAID_GFP_NOIO;
+        let gfp = bind::NETRAID_GFP_NOIO;
         // SAFETY: The device is open.
         to_result(unsafe { bindings::blkdev_issue_discard(self.bdev(), sector, sectors, gfp) })
     }
 
     /// Makes `sectors` sectors from `sector` on zero, by the device or by writing zeroes; sleeps until it is done.
     pub(crate) fn zero_out(&self, sector: u64, sectors: u64, nounmap: bool) -> Result {
-        let gfp = bind::netraid_block_const_NETRAID_GFP_NOIO;
+        let gfp = bind::NETRAID_GFP_NOIO;
         let flags = if nounmap { bindings::BLKDEV_ZERO_NOUNMAP } else { 0 };
         // SAFETY: The device is open.
         to_result(unsafe {

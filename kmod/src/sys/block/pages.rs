@@ -80,7 +80,7 @@ impl<C> PagedBio<C> {
     ) -> Result<Self> {
         const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
         let pages = u16::try_from(len.div_ceil(PAGE)).map_err(|_| EINVAL)?;
-        if u32::from(pages) > bind::netraid_block_const_NETRAID_MAX_VECS {
+        if u32::from(pages) > bind::NETRAID_MAX_VECS {
             return Err(EINVAL);
         }
         let child = set.empty(disk, pages, bindings::req_op_REQ_OP_WRITE)?;
@@ -129,14 +129,14 @@ impl<C: PagedDone> PagedBio<C> {
             bindings::req_op_REQ_OP_READ
         } else {
             bindings::req_op_REQ_OP_WRITE
-                | bind::netraid_block_const_NETRAID_REQ_SYNC
-                | bind::netraid_block_const_NETRAID_REQ_IDLE
+                | bind::NETRAID_REQ_SYNC
+                | bind::NETRAID_REQ_IDLE
         };
         if fua {
-            opf |= bind::netraid_block_const_NETRAID_REQ_FUA;
+            opf |= bind::NETRAID_REQ_FUA;
         }
         if preflush {
-            opf |= bind::netraid_block_const_NETRAID_REQ_PREFLUSH;
+            opf |= bind::NETRAID_REQ_PREFLUSH;
         }
         let bio = self.rewound();
         let mut this = ManuallyDrop::new(self);

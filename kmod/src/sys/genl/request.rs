@@ -273,6 +273,7 @@ macro_rules! genl_handlers {
             /// # Safety
             ///
             /// Called by generic netlink with a valid message and its info.
+            #[allow(unsafe_code, reason = "the entry points of a C table")]
             #[no_mangle]
             unsafe extern "C" fn $name(
                 skb: *mut ::kernel::bindings::sk_buff,
@@ -290,6 +291,7 @@ macro_rules! genl_handlers {
             /// # Safety
             ///
             /// Called by generic netlink with a valid buffer and callback.
+            #[allow(unsafe_code, reason = "the entry points of a C table")]
             #[no_mangle]
             unsafe extern "C" fn $dump_name(
                 skb: *mut ::kernel::bindings::sk_buff,

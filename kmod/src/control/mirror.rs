@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A mirror on this machine: its role, and what it owns in that role.
+
+use super::view::View;
+use crate::{
+    leg::{Knowledge, Node, SourceHandle, TargetHandle, Timing},
+    sys::{
+        misc::{self, ModuleRef},
+        net::Address,
+    },
+    volume::{FrontDisk, Running},
+};
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::{new_mutex, Arc, Mutex},
+};
+use netraid_core::{
+    chunk::Geometry,
+    name::{Name, Text},
+    state::Role,
+    wire::Id,
+};
+
+/// A mirror that is in service as source. Dropped from top to bottom: the leg ends, the device goes, then what is
+/// behind it.
+pub(super) struct Source {
+    pub(super) leg: Option<SourceHandle>,
+    pub(super) front: FrontDisk,
+    pub(super) running: Running,
+    pub(super) generation: u64,
+    pub(super) _module: ModuleRef,
+}
+
+/// A mirror that is in service as target.
+pub(super) struct Target {
+    pub(super) handle: TargetHandle,
+    pub(super) listen: (Address, Timing),
+    pub(super) _module: ModuleRef,
+}
+
+/// What a mirror owns.
+pub(super) enum Active {
+    Source(Source),
+    Target(Target),
+    /// What the disk holds is remembered, for a later promotion.
+    Stopped(Knowledge),
+}
+
+/// What the short lock protects.
+pub(super) struct State {
+    pub(super) active: Active,
+    pub(super) uuid: Option<Id>,
+    pub(super) size: u64,
+    pub(super) geometry: Option<Geometry>,
+    pub(super) disk_number: Option<u32>,
+}
+
+/// A mirror.
+#[pin_data]
+pub(crate) struct Mirror {
+    /// Number of the device.
+    pub(super) id: u32,
+    pub(super) name: Name,
+    pub(super) disk: CString,
+    pub(super) node_name: Name,
+    pub(super) node_uuid: Id,
+    /// Held for a whole operation; what it protects is whether the mirror was deleted meanwhile.
+    #[pin]
+    pub(super) operation: Mutex<Deleted>,
+    #[pin]
+    pub(super) state: Mutex<State>,
+    #[pin]
+    warned: Mutex<Warned>,
+}
+
+/// Whether a mirror was deleted while an operation waited for its turn.
+#[derive(PartialEq, Eq)]
+pub(super) struct Deleted(pub(super) bool);
+
+/// The last warning that went to the kernel log.
+struct Warned {
+    at_ms: u64,
+    text: Text,
+}
+
+/// How often the same refusal is written to the kernel log; each is an event in any case.
+const WARN_MS: u64 = 60_000;
+
+impl Mirror {
+    pub(super) fn new(
+        id: u32,
+        name: Name,
+        disk: CString,
+        (node_name, node_uuid): (Name, Id),
+    ) -> Result<Arc<Self>> {
+        let state = State {
+            active: Active::Stopped(Knowledge::default()),
+            uuid: None,
+            size: 0,
+            geometry: None,
+            disk_number: None,
+        };
+        let warned = Warned { at_ms: 0, text: Text::EMPTY };
+        Arc::pin_init(
+            pin_init!(Self {
+                id,
+                name,
+                disk,
+                node_name,
+                node_uuid,
+                operation <- new_mutex!(Deleted(false), "netraid_operation"),
+                state <- new_mutex!(state, "netraid_mirror"),
+                warned <- new_mutex!(warned, "netraid_warned"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// This machine's part, for a new time in service.
+    pub(super) fn node(&self) -> Node {
+        Node {
+            mirror_id: self.id,
+            mirror: self.name,
+            name: self.node_name,
+            uuid: self.node_uuid,
+            instance: misc::random(),
+        }
+    }
+
+    /// Device number of the disk while it is claimed.
+    pub(super) fn disk_number(&self) -> Option<u32> {
+        self.state.lock().disk_number
+    }
+
+    /// Writes a refusal to the kernel log, unless the same was written a short time ago.
+    pub(super) fn warn_rarely(&self, text: &Text) {
+        let now = misc::now_ms();
+        {
+            let mut warned = self.warned.lock();
+            let recent = now.saturating_sub(warned.at_ms) < WARN_MS && warned.at_ms != 0;
+            if recent && warned.text == *text {
+                return;
+            }
+            *warned = Warned { at_ms: now, text: *text };
+        }
+        pr_info!("mirror {}: {}\n", self.name.as_str(), text.as_str());
+    }
+
+    /// The mirror as it is now.
+    pub(super) fn view(&self) -> View {
+        let state = self.state.lock();
+        let mut view = View {
+            id: self.id,
+            name: self.name,
+            uuid: state.uuid,
+            role: Role::Stopped,
+            size: state.size,
+            chunk_size: state.geometry.map(|geometry| geometry.chunk_size()),
+            node_name: self.node_name,
+            node_uuid: self.node_uuid,
+            listen: None,
+            inconsistent: false,
+            open_count: 0,
+            device_present: false,
+            leg: None,
+        };
+        match &state.active {
+            Active::Source(source) => {
+                view.role = Role::Source;
+                view.open_count = source.front.open_count();
+                view.device_present = true;
+                view.leg = source.leg.as_ref().map(|handle| handle.leg.status());
+            }
+            Active::Target(target) => {
+                let knows = target.handle.leg.knowledge();
+                let opens = target.handle.leg.device_opens();
+                view.role = Role::Target;
+                view.uuid = knows.mirror_uuid;
+                view.listen = Some(target.listen);
+                view.inconsistent = knows.inconsistent;
+                view.open_count = opens.unwrap_or(0);
+                view.device_present = opens.is_some();
+                view.chunk_size = knows.geometry.map(|geometry| geometry.chunk_size());
+                view.size = knows.geometry.map_or(state.size, |geometry| geometry.size());
+                view.leg = Some(target.handle.leg.status());
+            }
+            Active::Stopped(knows) => {
+                view.inconsistent = knows.inconsistent;
+            }
+        }
+        view
+    }
+
+    /// Runs something on the source this mirror is, under the short lock.
+    pub(super) fn with_source<R>(&self, run: impl FnOnce(&mut Source) -> R) -> Option<R> {
+        match &mut self.state.lock().active {
+            Active::Source(source) => Some(run(source)),
+            Active::Target(_) | Active::Stopped(_) => None,
+        }
+    }
+}

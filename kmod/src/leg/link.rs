@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One connection: messages in, messages out, and an ear for silence.
+
+use super::Timing;
+use crate::sys::{
+    block::{Bio, PagedBio},
+    misc,
+    net::{Address, NetNs, Socket},
+};
+use core::fmt;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        new_mutex, Arc, Mutex,
+    },
+};
+use netraid_core::wire::{Header, Kind, WireError, HEADER_LEN};
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LinkError {
+    /// The other side closed it.
+    Closed,
+    /// The other side took leave.
+    Goodbye,
+    /// Nothing was heard for the time given, milliseconds.
+    Silent(u64),
+    /// A greeting was not complete in time.
+    Slow,
+    /// The network reported an error.
+    Io(Error),
+    /// What arrived is no message.
+    Wire(WireError),
+    /// A message that has no place here.
+    Unexpected(Kind),
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Goodbye => f.write_str("the mirror was taken out of service there"),
+            Self::Closed => f.write_str("the other side closed the connection"),
+            Self::Silent(ms) => write!(f, "nothing was heard for {ms} ms"),
+            Self::Slow => f.write_str("the greeting was not complete in time"),
+            Self::Io(error) if *error == EPIPE || *error == ECONNRESET => {
+                f.write_str("the other side closed the connection")
+            }
+            Self::Io(error) if *error == EAGAIN || *error == ETIMEDOUT => {
+                f.write_str("the other side takes no data any more")
+            }
+            Self::Io(error) => write!(f, "the connection broke (error {})", -error.to_errno()),
+            Self::Wire(error) => write!(f, "{error}"),
+            Self::Unexpected(kind) => write!(f, "the other side sent a message out of turn ({kind:?})"),
+        }
+    }
+}
+
+impl From<WireError> for LinkError {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
+}
+
+/// A result of this module.
+pub(crate) type LinkResult<T = ()> = core::result::Result<T, LinkError>;
+
+/// The data that follows a header.
+pub(crate) enum Data<'a, C> {
+    /// None.
+    None,
+    /// Bytes in memory.
+    Bytes(&'a [u8]),
+    /// An application's pages.
+    Bio(&'a Bio),
+    /// Pages of our own.
+    Pages(&'a PagedBio<C>),
+}
+
+/// A connection. One thread may receive while others send.
+#[pin_data]
+pub(crate) struct Link {
+    socket: Socket,
+    heartbeat_ms: Atomic<u32>,
+    timeout_ms: Atomic<u32>,
+    /// Held while a message is sent, so that none comes into the middle of another. Sends end by themselves after
+    /// the timeout.
+    #[pin]
+    sending: Mutex<()>,
+    /// When the connection is given up whatever is heard, milliseconds since boot; 0 for never.
+    deadline: Atomic<u64>,
+    heard: Atomic<u64>,
+    spoke: Atomic<u64>,
+    sent_bytes: Atomic<u64>,
+    received_bytes: Atomic<u64>,
+}
+
+impl Link {
+    fn new(socket: Socket, timing: Timing) -> Result<Arc<Self>> {
+        let now = misc::now_ms();
+        Arc::pin_init(
+            pin_init!(Self {
+                socket,
+                heartbeat_ms: Atomic::new(timing.heartbeat_ms),
+                timeout_ms: Atomic::new(timing.timeout_ms),
+                sending <- new_mutex!((), "netraid_sending"),
+                deadline: Atomic::new(0_u64),
+                heard: Atomic::new(now),
+                spoke: Atomic::new(now),
+                sent_bytes: Atomic::new(0_u64),
+                received_bytes: Atomic::new(0_u64),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// A connection that is not made yet, see [`Link::connect`].
+    pub(crate) fn to(net: &NetNs, address: &Address, timing: Timing) -> Result<Arc<Self>> {
+        Self::new(Socket::new(net, address)?, timing)
+    }
+
+    /// A connection that was accepted.
+    pub(crate) fn accepted(socket: Socket, timing: Timing) -> Result<Arc<Self>> {
+        let link = Self::new(socket, timing)?;
+        link.tune()?;
+        Ok(link)
+    }
+
+    /// Gives the connection up in `ms` milliseconds, however much is heard; 0 takes that back.
+    pub(crate) fn set_deadline(&self, ms: u32) {
+        let at = if ms == 0 { 0 } else { misc::now_ms().saturating_add(u64::from(ms)) };
+        self.deadline.store(at, Relaxed);
+    }
+
+    /// Makes the connection; sleeps at most the timeout.
+    pub(crate) fn connect(&self, address: &Address) -> Result {
+        self.socket.connect(address, self.timeout_ms.load(Relaxed))?;
+        self.heard.store(misc::now_ms(), Relaxed);
+        self.tune()
+    }
+
+    fn tune(&self) -> Result {
+        let timing = Timing {
+            heartbeat_ms: self.heartbeat_ms.load(Relaxed),
+            timeout_ms: self.timeout_ms.load(Relaxed),
+        };
+        self.socket.set_wait(timing.tick_ms());
+        self.socket.tune(timing.timeout_ms)
+    }
+
+    /// Other times than those the connection began with.
+    pub(crate) fn set_timing(&self, timing: Timing) {
+        self.heartbeat_ms.store(timing.heartbeat_ms, Relaxed);
+        self.timeout_ms.store(timing.timeout_ms, Relaxed);
+        // A connection that is gone already is noticed by its next use.
+        let _ = self.tune();
+    }
+
+    /// The other side's address.
+    pub(crate) fn peer(&self) -> Option<Address> {
+        self.socket.peer().ok()
+    }
+
+    /// Ends the connection; every thread in it comes back with an error. What was not sent is not sent any more.
+    pub(crate) fn abort(&self) {
+        self.socket.abort_on_close();
+        self.socket.shutdown();
+    }
+
+    /// Ends the connection after what was queued.
+    pub(crate) fn close(&self) {
+        self.socket.shutdown();
+    }
+
+    /// Milliseconds since something was heard.
+    pub(crate) fn silence_ms(&self) -> u64 {
+        misc::now_ms().saturating_sub(self.heard.load(Relaxed))
+    }
+
+    /// Whether it is time for a heartbeat.
+    pub(crate) fn wants_heartbeat(&self) -> bool {
+        let quiet = misc::now_ms().saturating_sub(self.spoke.load(Relaxed));
+        quiet >= u64::from(self.heartbeat_ms.load(Relaxed))
+    }
+
+    /// Bytes sent and received.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        (self.sent_bytes.load(Relaxed), self.received_bytes.load(Relaxed))
+    }
+
+    /// Sends a header and what follows it.
+    pub(crate) fn send<C>(&self, header: &[u8; HEADER_LEN], data: &Data<'_, C>) -> LinkResult {
+        let more = !matches!(data, Data::None);
+        let _message = self.sending.lock();
+        let socket = &self.socket;
+        let sent = socket.send(header, more).and_then(|()| match data {
+            Data::None => Ok(0),
+            Data::Bytes(bytes) => socket.send(bytes, false).map(|()| bytes.len() as u64),
+            Data::Bio(bio) => socket.send_bio(bio).map(|()| u64::from(bio.len())),
+            Data::Pages(pages) => socket.send_paged(pages).map(|()| u64::from(pages.len())),
+        });
+        let bytes = sent.map_err(LinkError::Io)?;
+        self.sent_bytes.add(bytes.saturating_add(HEADER_LEN as u64), Relaxed);
+        self.spoke.store(misc::now_ms(), Relaxed);
+        Ok(())
+    }
+
+    /// Sends a message without data.
+    pub(crate) fn send_plain(&self, header: &Header) -> LinkResult {
+        self.send(&header.encode(), &Data::<()>::None)
+    }
+
+    /// Sends a message with bytes, whose number is put into the header.
+    pub(crate) fn send_bytes(&self, mut header: Header, bytes: &[u8]) -> LinkResult {
+        header.len = u32::try_from(bytes.len()).unwrap_or(0);
+        self.send(&header.encode(), &Data::<()>::Bytes(bytes))
+    }
+
+    fn heard(&self, bytes: usize) {
+        self.heard.store(misc::now_ms(), Relaxed);
+        self.received_bytes.add(bytes as u64, Relaxed);
+    }
+
+    fn check_deadline(&self) -> LinkResult {
+        let deadline = self.deadline.load(Relaxed);
+        if deadline != 0 && misc::now_ms() > deadline {
+            return Err(LinkError::Slow);
+        }
+        Ok(())
+    }
+
+    /// An error of a receive: none while the silence is still short.
+    fn check(&self, error: Error) -> LinkResult {
+        if error == EAGAIN {
+            self.check_deadline()?;
+            let silence = self.silence_ms();
+            if silence < u64::from(self.timeout_ms.load(Relaxed)) {
+                return Ok(());
+            }
+            return Err(LinkError::Silent(silence));
+        }
+        Err(if error == ECONNRESET { LinkError::Closed } else { LinkError::Io(error) })
+    }
+
+    /// Fills `data`; sleeps as long as the other side is not silent for too long.
+    pub(crate) fn read(&self, data: &mut [u8]) -> LinkResult {
+        let mut done = 0;
+        while let Some(rest) = data.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.socket.receive(rest) {
+                Ok(got) => {
+                    self.heard(got);
+                    done = done.saturating_add(got);
+                    self.check_deadline()?;
+                }
+                Err(error) => self.check(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the pages of a bio; otherwise as [`Link::read`].
+    pub(crate) fn read_pages<C>(&self, pages: &PagedBio<C>) -> LinkResult {
+        let mut done = 0;
+        while done < pages.len() {
+            match self.socket.receive_paged(pages, done) {
+                Ok(got) => {
+                    self.heard(got as usize);
+                    done = done.saturating_add(got);
+                }
+                Err(error) => self.check(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The next header; what it says about lengths has been checked.
+    pub(crate) fn read_header(&self) -> LinkResult<Header> {
+        let mut bytes = [0; HEADER_LEN];
+        self.read(&mut bytes)?;
+        Ok(Header::decode(&bytes)?)
+    }
+
+    /// The data that follows a header, where it fits into `buffer`.
+    pub(crate) fn read_data<'a>(
+        &self,
+        header: &Header,
+        buffer: &'a mut [u8],
+    ) -> LinkResult<&'a [u8]> {
+        let len = header.len as usize;
+        let data = buffer.get_mut(..len).ok_or(WireError::TooLong {
+            kind: header.kind,
+            len: header.len,
+        })?;
+        self.read(data)?;
+        Ok(data)
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Legs: the connections of a mirror to other machines.
+//!
+//! On the source, [`SourceLeg`] connects out, greets, sends writes and takes in confirmations; what it does next is
+//! decided by [`netraid_core::leg::Machine`]. On the target, [`TargetLeg`] listens, accepts one source, writes what
+//! arrives to its disk and confirms. [`Link`] is what both have in common: a connection on which messages travel and
+//! silence is noticed.
+//!
+//! # Locks
+//!
+//! A leg's own mutex is taken for short times and never while waiting for the network. Under it the volume's lock may
+//! be taken, never the other way round. Events are reported with no lock held.
+
+mod link;
+mod source;
+mod source_connect;
+mod source_receive;
+mod source_send;
+mod status;
+mod target;
+mod target_accept;
+mod target_apply;
+mod target_confirm;
+mod target_pause;
+mod target_receive;
+
+pub(crate) use source::{SourceConfig, SourceHandle, SourceLeg};
+pub(crate) use status::{LegStatus, Node, Observer, Report, ResyncStatus, Timing};
+pub(crate) use target::{Knowledge, TargetConfig, TargetHandle};
+pub(crate) use target_pause::Paused;

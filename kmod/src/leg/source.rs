@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The source's end of a leg: what it holds, and how decisions become deeds.
+
+use super::{
+    link::Link, source_connect, source_send, LegStatus, Node, Observer, Report, ResyncStatus,
+    Timing,
+};
+use crate::{
+    resync,
+    sys::{
+        misc,
+        net::{Address, NetNs},
+        sync::Event as Wake,
+        thread::KThread,
+    },
+    volume::VolumeRef,
+};
+use kernel::{
+    prelude::*,
+    sync::{new_mutex, Arc, Mutex},
+};
+use netraid_core::{
+    backoff::Backoff,
+    leg::{Action, Event, Machine},
+    name::{Name, Text},
+    resync::Progress,
+    wire::{Id, Kind},
+};
+
+/// What a new leg is given.
+pub(crate) struct SourceConfig {
+    pub(crate) id: u32,
+    pub(crate) node: Node,
+    pub(crate) mirror_uuid: Id,
+    pub(crate) generation: u64,
+    pub(crate) address: Address,
+    pub(crate) timing: Timing,
+    pub(crate) net: NetNs,
+    pub(crate) observer: Observer,
+}
+
+/// The other side, once it is known.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Peer {
+    pub(super) name: Name,
+    pub(super) uuid: Option<Id>,
+    /// What the dirty map speaks of: the target's run that was last connected.
+    pub(super) instance: Option<Id>,
+    /// The generation it was last given.
+    pub(super) generation: u64,
+}
+
+/// What the leg's mutex protects.
+pub(super) struct Inner {
+    pub(super) machine: Machine,
+    pub(super) backoff: Backoff,
+    pub(super) retry_at: u64,
+    /// The connection, or the attempt to make one.
+    pub(super) link: Option<Arc<Link>>,
+    pub(super) peer: Peer,
+    pub(super) reason: Text,
+    pub(super) progress: Option<Progress>,
+    pub(super) last_resync: ResyncStatus,
+    pub(super) marked_all: bool,
+    pub(super) copying: bool,
+    pub(super) copied_before: u64,
+    pub(super) connects: u64,
+    pub(super) attempts: u64,
+    /// Traffic of connections that have ended.
+    pub(super) past_traffic: (u64, u64),
+    pub(super) stopping: bool,
+}
+
+/// A leg of a source. Its threads and its owner share it.
+#[pin_data]
+pub(crate) struct SourceLeg {
+    pub(super) config: SourceConfig,
+    pub(crate) volume: VolumeRef,
+    #[pin]
+    pub(super) inner: Mutex<Inner>,
+    /// Raised when the connecting thread has something to do.
+    #[pin]
+    pub(super) wake: Wake,
+}
+
+impl SourceLeg {
+    fn new(config: SourceConfig, volume: VolumeRef) -> Result<Arc<Self>> {
+        let inner = Inner {
+            machine: Machine::new(),
+            backoff: Backoff::new(),
+            retry_at: 0,
+            link: None,
+            peer: Peer::default(),
+            reason: Text::truncated("the target has not been reached yet"),
+            progress: None,
+            last_resync: ResyncStatus::default(),
+            marked_all: false,
+            copying: false,
+            copied_before: 0,
+            connects: 0,
+            attempts: 0,
+            past_traffic: (0, 0),
+            stopping: false,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                config,
+                volume,
+                inner <- new_mutex!(inner, "netraid_leg"),
+                wake <- Wake::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Takes in an event; `reason` explains it to the operator. May sleep. No lock may be held.
+    pub(crate) fn fire(&self, event: Event, reason: Option<Text>) {
+        let mut inner = self.inner.lock();
+        self.fire_locked(&mut inner, event, reason).report(self, inner);
+    }
+
+    /// As [`SourceLeg::fire`], unless the connection is not `link` any more: a thread that was slow to notice the end
+    /// of one must not end the next.
+    pub(crate) fn fire_on(&self, link: &Arc<Link>, event: Event, reason: Option<Text>) {
+        let mut inner = self.inner.lock();
+        if inner.link.as_ref().is_some_and(|now| Arc::ptr_eq(now, link)) {
+            self.fire_locked(&mut inner, event, reason).report(self, inner);
+        }
+    }
+
+    pub(super) fn fire_locked(
+        &self,
+        inner: &mut Inner,
+        event: Event,
+        reason: Option<Text>,
+    ) -> Reports {
+        let mut reports = Reports::default();
+        if let Some(reason) = reason {
+            inner.reason = reason;
+        }
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            for action in inner.machine.on_event(event).iter() {
+                if let Some(follows) = self.execute(inner, action, &mut reports) {
+                    next = Some(follows);
+                }
+            }
+            if event == Event::Refused {
+                reports.refused = true;
+            }
+        }
+        reports
+    }
+
+    /// Does one thing, and says what follows at once from it.
+    fn execute(&self, inner: &mut Inner, action: Action, reports: &mut Reports) -> Option<Event> {
+        let now = misc::now_ms();
+        match action {
+            Action::ArmBackoff => {
+                let ms = inner.backoff.next(misc::random_u32());
+                inner.retry_at = now.saturating_add(u64::from(ms));
+            }
+            Action::ArmSlow => {
+                let ms = inner.backoff.slow(misc::random_u32());
+                inner.retry_at = now.saturating_add(u64::from(ms));
+            }
+            Action::ResetBackoff => inner.backoff.reset(),
+            Action::Close => inner.close(),
+            Action::GoLive => {
+                let clean = self.volume.go_live();
+                return Some(if clean { Event::LiveClean } else { Event::LiveDirty });
+            }
+            Action::Cut => return self.volume.cut().then_some(Event::Drained),
+            Action::Abandon => self.volume.abandon(),
+            Action::MarkAll => {
+                self.volume.mark_all();
+                inner.marked_all = true;
+            }
+            Action::StartResync => self.start_resync(inner, now),
+            Action::StopResync => inner.stop_resync(now, &self.volume),
+            Action::SendResyncDone => self.volume.send_control(Kind::ResyncDone),
+            Action::SendPause => self.volume.send_control(Kind::Pause),
+            Action::SendResume => self.volume.send_control(Kind::Resume),
+            Action::Notify => reports.changed = true,
+            Action::NotifyDone => {
+                inner.peer.generation = self.config.generation;
+                reports.changed = true;
+                reports.done = true;
+            }
+        }
+        None
+    }
+
+    fn start_resync(&self, inner: &mut Inner, now: u64) {
+        let counters = self.volume.counters();
+        let geometry = &self.volume.geometry;
+        let bytes = counters.dirty_chunks.saturating_mul(u64::from(geometry.chunk_size()));
+        let full = core::mem::take(&mut inner.marked_all);
+        inner.progress = Some(Progress::start(now, bytes.min(geometry.size())));
+        inner.last_resync.count = inner.last_resync.count.saturating_add(1);
+        inner.last_resync.full = full;
+        inner.copied_before = counters.copied_bytes;
+        inner.copying = true;
+        self.volume.copied.raise();
+        self.volume.outgoing.raise();
+    }
+
+    /// The connection in use, when both sides have agreed.
+    pub(super) fn connected(&self) -> Option<Arc<Link>> {
+        let inner = self.inner.lock();
+        if inner.machine.state().is_connected() { inner.link.clone() } else { None }
+    }
+
+    /// The target's address.
+    pub(crate) fn address(&self) -> Address {
+        self.config.address
+    }
+
+    /// Whether marked chunks are to be copied now.
+    pub(crate) fn is_copying(&self) -> bool {
+        self.inner.lock().copying
+    }
+
+    /// Whether the leg is being taken away.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.inner.lock().stopping
+    }
+
+    /// Tells the listeners how far a resync is.
+    pub(crate) fn report_progress(&self) {
+        (self.config.observer)(self.config.node.mirror_id, self.config.id, Report::Progress);
+    }
+
+    /// What the operator is shown.
+    pub(crate) fn status(&self) -> LegStatus {
+        let counters = self.volume.counters();
+        let now = misc::now_ms();
+        let inner = self.inner.lock();
+        let traffic = inner.link.as_ref().map_or((0, 0), |link| link.traffic());
+        let connected = inner.machine.state().is_connected();
+        LegStatus {
+            id: self.config.id,
+            address: Some(self.config.address),
+            peer_name: inner.peer.name,
+            peer_uuid: inner.peer.uuid,
+            state: inner.machine.view(),
+            connection: inner.machine.connection(),
+            timing: self.config.timing,
+            reason: inner.shown_reason(),
+            chunks: self.volume.geometry.chunks(),
+            dirty_chunks: counters.dirty_chunks,
+            resync: inner.resync_status(now, counters.copied_bytes),
+            resynced_bytes: counters.copied_bytes,
+            replicated_bytes: counters.replicated_bytes,
+            sent_bytes: inner.past_traffic.0.saturating_add(traffic.0),
+            received_bytes: inner.past_traffic.1.saturating_add(traffic.1),
+            connects: inner.connects,
+            attempts: inner.attempts,
+            heard_ms: inner.link.as_ref().filter(|_| connected).map(|link| link.silence_ms()),
+            retry_ms: inner.retry_in(now),
+            in_flight: counters.outstanding,
+        }
+    }
+}
+
+impl Inner {
+    fn close(&mut self) {
+        if let Some(link) = self.link.take() {
+            let (sent, received) = link.traffic();
+            self.past_traffic.0 = self.past_traffic.0.saturating_add(sent);
+            self.past_traffic.1 = self.past_traffic.1.saturating_add(received);
+            link.abort();
+        }
+    }
+
+    fn stop_resync(&mut self, now: u64, volume: &VolumeRef) {
+        self.copying = false;
+        if self.progress.is_some() {
+            let copied = volume.counters().copied_bytes;
+            self.last_resync = self.resync_status(now, copied);
+            self.progress = None;
+        }
+    }
+
+    fn resync_status(&self, now: u64, copied: u64) -> ResyncStatus {
+        let Some(progress) = self.progress else { return self.last_resync };
+        ResyncStatus {
+            total: progress.total(),
+            done: copied.saturating_sub(self.copied_before).min(progress.total()),
+            elapsed_ms: progress.elapsed_ms(now),
+            ..self.last_resync
+        }
+    }
+
+    fn shown_reason(&self) -> Text {
+        use netraid_core::state::LegState::{FullyOperational, Resyncing};
+        match self.machine.view() {
+            FullyOperational | Resyncing => Text::EMPTY,
+            _ => self.reason,
+        }
+    }
+
+    fn retry_in(&self, now: u64) -> Option<u64> {
+        let waiting = self.machine.state() == netraid_core::leg::State::Waiting;
+        waiting.then(|| self.retry_at.saturating_sub(now))
+    }
+}
+
+/// What has to be told once no lock is held.
+#[derive(Default)]
+pub(super) struct Reports {
+    changed: bool,
+    done: bool,
+    refused: bool,
+}
+
+impl Reports {
+    /// Lets go of the leg's lock, then wakes its threads and tells the listeners.
+    pub(super) fn report(self, leg: &SourceLeg, inner: kernel::sync::MutexGuard<'_, Inner>) {
+        let reason = inner.shown_reason();
+        let asked = inner.reason;
+        drop(inner);
+        leg.wake.raise();
+        let (mirror, id) = (leg.config.node.mirror_id, leg.config.id);
+        let tell = leg.config.observer;
+        if self.refused {
+            tell(mirror, id, Report::Refused(asked));
+        }
+        if self.changed {
+            tell(mirror, id, Report::Changed(reason));
+        }
+        if self.done {
+            tell(mirror, id, Report::Done);
+        }
+    }
+}
+
+/// A leg with its threads. Dropping it ends them: first they are told, then they are waited for.
+pub(crate) struct SourceHandle {
+    pub(crate) leg: Arc<SourceLeg>,
+    _connector: KThread,
+    _sender: KThread,
+    _resync: KThread,
+}
+
+impl SourceHandle {
+    /// Starts a leg.
+    pub(crate) fn start(config: SourceConfig, volume: VolumeRef) -> Result<Self> {
+        let leg = SourceLeg::new(config, volume)?;
+        // A thread that starts before a later one fails to start finds the leg stopping and ends.
+        let stop = kernel::types::ScopeGuard::new_with_data(leg.clone(), |leg| leg.stop());
+        let (one, two, three) = (leg.clone(), leg.clone(), leg.clone());
+        let connector = KThread::spawn(c"netraid_leg", move || source_connect::run(&one))?;
+        let sender = KThread::spawn(c"netraid_send", move || source_send::run(&two))?;
+        let resync = KThread::spawn(c"netraid_resync", move || resync::run(&three))?;
+        stop.dismiss();
+        leg.fire(Event::Start, None);
+        Ok(Self { leg, _connector: connector, _sender: sender, _resync: resync })
+    }
+}
+
+impl SourceLeg {
+    fn stop(&self) {
+        self.inner.lock().stopping = true;
+        self.fire(Event::Stop, None);
+        self.volume.outgoing.raise();
+        self.volume.copied.raise();
+    }
+}
+
+impl Drop for SourceHandle {
+    fn drop(&mut self) {
+        // Best effort: a target that is told does not have to wait for a timeout.
+        if let Some(link) = self.leg.connected() {
+            let _ = link.send_plain(&netraid_core::wire::Header::new(Kind::Bye));
+        }
+        self.leg.stop();
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a source hears: confirmations, answers, the map of a paused target.
+
+use super::{
+    link::{Link, LinkError, LinkResult},
+    source::SourceLeg,
+};
+use crate::volume::Confirmed;
+use kernel::{prelude::*, sync::Arc};
+use netraid_core::{
+    leg::Event,
+    name::Text,
+    wire::{map_words, Ack, AckStatus, Flags, Header, Kind, Reply, ReplyStatus},
+    wire::{ACKS_MAX, ACK_LEN, REPLY_MAX_LEN},
+};
+
+/// Why the connection is given up.
+enum Lost {
+    Link(LinkError),
+    TargetDisk(AckStatus),
+    OutOfTurn,
+    Bye,
+    Refused(Kind, Text),
+    NoMemory,
+}
+
+impl From<LinkError> for Lost {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+/// Takes in messages until the connection ends; returns the reason as a sentence.
+pub(super) fn run(leg: &SourceLeg, link: &Arc<Link>) -> Text {
+    let lost = loop {
+        match receive(leg, link) {
+            Ok(()) => {}
+            Err(lost) => break lost,
+        }
+    };
+    let peer = leg.inner.lock().peer.name;
+    match lost {
+        Lost::Link(error) => Text::format(format_args!("the connection to {peer} was lost: {error}")),
+        Lost::TargetDisk(status) => Text::format(format_args!(
+            "the disk of {peer} failed a write ({status:?}); look at its kernel log, or replace it"
+        )),
+        Lost::OutOfTurn => Text::format(format_args!(
+            "{peer} confirmed something that was not sent; compare the versions of netraid on both machines"
+        )),
+        Lost::Bye => Text::format(format_args!("{peer} took the mirror out of service")),
+        Lost::Refused(kind, reason) => {
+            Text::format(format_args!("{peer} could not do what was asked ({kind:?}): {reason}"))
+        }
+        Lost::NoMemory => Text::truncated("there is no memory for the map of the target"),
+    }
+}
+
+fn receive(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Lost> {
+    let header = link.read_header()?;
+    match header.kind {
+        Kind::Ack => acks(leg, link, &header),
+        Kind::Ping | Kind::Pong => Ok(()),
+        Kind::Reply => reply(leg, link, &header),
+        Kind::Map => map(leg, link, &header),
+        Kind::Bye => Err(Lost::Bye),
+        other => Err(LinkError::Unexpected(other).into()),
+    }
+}
+
+fn acks(leg: &SourceLeg, link: &Link, header: &Header) -> core::result::Result<(), Lost> {
+    let mut buffer = [0; ACKS_MAX * ACK_LEN];
+    for ack in Ack::decode_all(link.read_data(header, &mut buffer)?) {
+        match leg.volume.confirm(ack) {
+            Confirmed::Fine => {}
+            Confirmed::TargetError(status) => return Err(Lost::TargetDisk(status)),
+            Confirmed::Unexpected => return Err(Lost::OutOfTurn),
+        }
+    }
+    Ok(())
+}
+
+fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Result<(), Lost> {
+    let mut buffer = [0; REPLY_MAX_LEN];
+    let reply = read_reply(link, header, &mut buffer)?;
+    let asked = u8::try_from(header.handle).ok().and_then(Kind::from_number);
+    let fine = reply.status == ReplyStatus::Ok;
+    let event = match asked {
+        Some(Kind::ResyncDone) if fine => Event::DoneAcked,
+        Some(Kind::Pause) if fine => Event::PauseAcked,
+        Some(Kind::Resume) if fine => Event::ResumeAcked,
+        Some(Kind::Resume) => {
+            let peer = leg.inner.lock().peer.name;
+            let reason = Text::format(format_args!("{peer} does not resume: {}", reply.reason));
+            leg.fire_on(link, Event::ResumeRefused, Some(reason));
+            return Ok(());
+        }
+        Some(kind) => return Err(Lost::Refused(kind, reply.reason)),
+        None => return Err(LinkError::Unexpected(Kind::Reply).into()),
+    };
+    leg.fire_on(link, event, None);
+    Ok(())
+}
+
+fn read_reply(link: &Link, header: &Header, buffer: &mut [u8]) -> LinkResult<Reply> {
+    Ok(Reply::decode(link.read_data(header, buffer)?)?)
+}
+
+fn map(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Result<(), Lost> {
+    let words = leg.volume.geometry.words();
+    header.check_map_bounds(words as u64).map_err(LinkError::from)?;
+    let mut data =
+        KVVec::from_elem(0_u8, header.len as usize, GFP_KERNEL).map_err(|_| Lost::NoMemory)?;
+    link.read(&mut data)?;
+    let first = usize::try_from(header.offset).unwrap_or(usize::MAX);
+    leg.volume.merge(first, map_words(&data));
+    if header.flags.contains(Flags::LAST) {
+        leg.fire_on(link, Event::MapDone, None);
+    }
+    Ok(())
+}

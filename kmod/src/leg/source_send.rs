@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The sending thread of a source's leg: writes, heartbeats, and an eye on what stays unconfirmed.
+
+use super::{
+    link::{Data, Link, LinkResult},
+    source::SourceLeg,
+};
+use crate::volume::{Outgoing, Payload};
+use kernel::sync::Arc;
+use netraid_core::{
+    leg::{Event, State},
+    name::Text,
+    wire::{Header, Kind},
+};
+
+/// The thread's body.
+pub(super) fn run(leg: &Arc<SourceLeg>) {
+    let tick = leg.config.timing.tick_ms();
+    while !leg.is_stopping() {
+        leg.volume.outgoing.wait(tick);
+        let Some(link) = leg.connected() else { continue };
+        if let Err(reason) = work(leg, &link) {
+            leg.fire_on(&link, Event::Lost, Some(reason));
+        }
+    }
+}
+
+fn work(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Text> {
+    let lost = |error| Text::format(format_args!("sending to the target failed: {error}"));
+    while let Some(outgoing) = leg.volume.next_outgoing(leg.config.generation) {
+        let sent = send(link, &outgoing);
+        // The pages go back in any case; if the sending failed, they are marked when the connection is given up.
+        leg.volume.sent(outgoing);
+        sent.map_err(lost)?;
+    }
+    if leg.volume.is_drained() && leg.inner.lock().machine.state() == State::Pausing {
+        leg.fire_on(link, Event::Drained, None);
+    }
+    if link.wants_heartbeat() {
+        link.send_plain(&Header::new(Kind::Ping)).map_err(lost)?;
+    }
+    let oldest = leg.volume.oldest_outstanding_ms();
+    if oldest > leg.config.timing.confirm_ms() {
+        return Err(Text::format(format_args!(
+            "the target has not confirmed a write for {oldest} ms; look at its disk and its kernel log"
+        )));
+    }
+    Ok(())
+}
+
+fn send(link: &Link, outgoing: &Outgoing) -> LinkResult {
+    match &outgoing.payload {
+        Payload::None => link.send(&outgoing.header, &Data::<()>::None),
+        Payload::Bio(bio) => link.send(&outgoing.header, &Data::<()>::Bio(bio)),
+        Payload::Copy(pages) => link.send(&outgoing.header, &Data::Pages(pages)),
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a leg knows of itself and tells others.
+
+use crate::sys::net::Address;
+use netraid_core::{
+    name::{Name, Text},
+    state::{Connection, LegState},
+    wire::Id,
+};
+
+/// This machine's part in a mirror, as the other side is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Node {
+    /// Number of the mirror on this machine.
+    pub(crate) mirror_id: u32,
+    /// Name of the mirror.
+    pub(crate) mirror: Name,
+    /// Name of the machine.
+    pub(crate) name: Name,
+    /// Identity of the machine.
+    pub(crate) uuid: Id,
+    /// Random for each time the mirror comes into service.
+    pub(crate) instance: Id,
+}
+
+/// When silence is broken, and when it means that the other side is gone.
+#[derive(Clone, Copy)]
+pub(crate) struct Timing {
+    /// Milliseconds without a message sent after which a heartbeat is sent.
+    pub(crate) heartbeat_ms: u32,
+    /// Milliseconds without a message heard after which the connection is given up.
+    pub(crate) timeout_ms: u32,
+}
+
+impl Timing {
+    /// Used where the operator says nothing: DRBD's and nvme's defaults (10 s, 5 s) are made for links that lose more.
+    pub(crate) const DEFAULT: Self = Self { heartbeat_ms: 1000, timeout_ms: 5000 };
+
+    /// How long the target's disk may take for one write before the leg is given up: far longer than any disk's own
+    /// retries of a bad sector are meant to take, since a leg lost costs a resync.
+    pub(crate) fn confirm_ms(&self) -> u64 {
+        u64::from(self.timeout_ms).saturating_mul(6).max(30_000)
+    }
+
+    /// How often a thread looks at the clock while it waits.
+    pub(crate) fn tick_ms(&self) -> u32 {
+        (self.heartbeat_ms / 2).clamp(25, 500)
+    }
+}
+
+/// Where something that happens to a leg is told. No lock of the leg or the volume may be held.
+pub(crate) type Observer = fn(mirror_id: u32, leg_id: u32, report: Report);
+
+/// Something that happens to a leg.
+#[derive(Clone, Copy)]
+pub(crate) enum Report {
+    /// Its state or its connection changed.
+    Changed(Text),
+    /// A resync goes on.
+    Progress,
+    /// A resync is complete.
+    Done,
+    /// A connection was refused by one of the two sides.
+    Refused(Text),
+}
+
+/// The last resync.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ResyncStatus {
+    /// Bytes it has to copy.
+    pub(crate) total: u64,
+    /// Bytes it has copied.
+    pub(crate) done: u64,
+    /// How long it has lasted, or lasted.
+    pub(crate) elapsed_ms: u64,
+    /// It covers the whole device.
+    pub(crate) full: bool,
+    /// Resyncs so far.
+    pub(crate) count: u64,
+}
+
+/// What an operator is shown of a leg.
+#[derive(Clone, Copy)]
+pub(crate) struct LegStatus {
+    pub(crate) id: u32,
+    pub(crate) address: Option<Address>,
+    pub(crate) peer_name: Name,
+    pub(crate) peer_uuid: Option<Id>,
+    pub(crate) state: LegState,
+    pub(crate) connection: Connection,
+    pub(crate) timing: Timing,
+    pub(crate) reason: Text,
+    pub(crate) chunks: u64,
+    pub(crate) dirty_chunks: u64,
+    pub(crate) resync: ResyncStatus,
+    pub(crate) resynced_bytes: u64,
+    pub(crate) replicated_bytes: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) connects: u64,
+    pub(crate) attempts: u64,
+    pub(crate) heard_ms: Option<u64>,
+    pub(crate) retry_ms: Option<u64>,
+    pub(crate) in_flight: u32,
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The target's end of a leg: the disk that was given to a mirror, and the one source it listens to.
+
+use super::{
+    target_accept,
+    target_apply::Serving,
+    target_pause::Paused,
+    LegStatus, Node, Observer, Report, ResyncStatus, Timing,
+};
+use crate::sys::{
+    block::LowerDisk,
+    misc,
+    net::{Address, Listener, NetNs},
+    thread::KThread,
+};
+use kernel::{
+    prelude::*,
+    sync::{new_mutex, Arc, Mutex},
+};
+use netraid_core::{
+    chunk::Geometry,
+    name::{Name, Text},
+    resync::Progress,
+    state::{Connection, LegState},
+    wire::Id,
+};
+
+/// The number of a target's only leg.
+pub(crate) const LEG: u32 = 1;
+
+/// What a new target is given.
+pub(crate) struct TargetConfig {
+    pub(crate) node: Node,
+    pub(crate) address: Address,
+    pub(crate) timing: Timing,
+    pub(crate) net: NetNs,
+    pub(crate) observer: Observer,
+}
+
+/// What a target knows of its mirror. Survives a stop.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Knowledge {
+    /// The mirror's identity, learnt from the first source that was accepted.
+    pub(crate) mirror_uuid: Option<Id>,
+    /// Size and chunks of the mirror, from the source.
+    pub(crate) geometry: Option<Geometry>,
+    /// What the disk holds, 0 before the first resync was complete.
+    pub(crate) generation: u64,
+    /// A resync has begun at some time.
+    pub(crate) begun: bool,
+    /// A resync has begun and is not complete: the disk holds no usable copy.
+    pub(crate) inconsistent: bool,
+    /// The source's name and identity.
+    pub(crate) source: Name,
+    pub(crate) source_uuid: Option<Id>,
+}
+
+/// What the leg's mutex protects.
+pub(super) struct Inner {
+    pub(super) knows: Knowledge,
+    /// The connection, until it is reaped or replaced.
+    pub(super) serving: Option<Serving>,
+    /// Both sides agreed, and neither has noticed an end.
+    pub(super) connected: bool,
+    /// The source says that nothing is missing on this connection.
+    pub(super) in_sync: bool,
+    /// The source asked for a pause.
+    pub(super) pause: bool,
+    /// The device of the pause, and what was written to it.
+    pub(super) paused: Option<Paused>,
+    pub(super) reason: Text,
+    pub(super) progress: Option<Progress>,
+    pub(super) last_resync: ResyncStatus,
+    pub(super) resynced_bytes: u64,
+    pub(super) connects: u64,
+    pub(super) past_traffic: (u64, u64),
+    pub(super) stopping: bool,
+}
+
+/// A target. Its threads and its owner share it.
+#[pin_data]
+pub(crate) struct TargetLeg {
+    pub(super) config: TargetConfig,
+    pub(crate) lower: Arc<LowerDisk>,
+    pub(super) listener: Listener,
+    #[pin]
+    pub(super) inner: Mutex<Inner>,
+}
+
+impl TargetLeg {
+    /// Reports with no lock held.
+    pub(super) fn tell(&self, report: Report) {
+        (self.config.observer)(self.config.node.mirror_id, LEG, report);
+    }
+
+    /// Changes something under the lock, then tells the listeners.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Inner)) {
+        let reason = {
+            let mut inner = self.inner.lock();
+            change(&mut inner);
+            inner.shown_reason()
+        };
+        self.tell(Report::Changed(reason));
+    }
+
+    /// What the target knows of its mirror.
+    pub(crate) fn knowledge(&self) -> Knowledge {
+        self.inner.lock().knows
+    }
+
+    /// Whether a source is connected, and for how long it has been silent.
+    pub(crate) fn source_silence_ms(&self) -> Option<u64> {
+        let inner = self.inner.lock();
+        let serving = inner.serving.as_ref().filter(|_| inner.connected)?;
+        Some(serving.conn.link.silence_ms())
+    }
+
+    /// How many have the device of a pause open; `None` where there is none.
+    pub(crate) fn device_opens(&self) -> Option<u32> {
+        self.inner.lock().paused.as_ref().and_then(Paused::opens)
+    }
+
+    /// Forbids new opens of the device of a pause, see [`crate::volume::FrontDisk::close`].
+    pub(crate) fn close_device(&self, force: bool) -> core::result::Result<(), u32> {
+        let inner = self.inner.lock();
+        let front = inner.paused.as_ref().and_then(|paused| paused.front.as_ref());
+        front.map_or(Ok(()), |front| front.close(force))
+    }
+
+    /// How far the resync is that makes the disk unusable, percent.
+    pub(crate) fn resync_percent(&self) -> u32 {
+        let inner = self.inner.lock();
+        inner.progress.map_or(0, |progress| progress.percent())
+    }
+
+    /// What the operator is shown.
+    pub(crate) fn status(&self) -> LegStatus {
+        let now = misc::now_ms();
+        let inner = self.inner.lock();
+        let serving = inner.serving.as_ref();
+        let traffic = serving.map_or((0, 0), |serving| serving.conn.link.traffic());
+        let peer = serving.filter(|_| inner.connected).and_then(|it| it.conn.link.peer());
+        LegStatus {
+            id: LEG,
+            address: peer,
+            peer_name: inner.knows.source,
+            peer_uuid: inner.knows.source_uuid,
+            state: inner.view(),
+            connection: if inner.connected { Connection::Connected } else { Connection::Disconnected },
+            timing: self.config.timing,
+            reason: inner.shown_reason(),
+            chunks: inner.knows.geometry.map_or(0, |geometry| geometry.chunks()),
+            dirty_chunks: inner.paused.as_ref().map_or(0, Paused::written_chunks),
+            resync: inner.resync_status(now),
+            resynced_bytes: inner.resynced_bytes,
+            replicated_bytes: serving.map_or(0, |serving| serving.conn.applied_bytes()),
+            sent_bytes: inner.past_traffic.0.saturating_add(traffic.0),
+            received_bytes: inner.past_traffic.1.saturating_add(traffic.1),
+            connects: inner.connects,
+            attempts: 0,
+            heard_ms: serving.filter(|_| inner.connected).map(|it| it.conn.link.silence_ms()),
+            retry_ms: None,
+            in_flight: serving.map_or(0, |serving| serving.conn.outstanding()),
+        }
+    }
+}
+
+impl Inner {
+    /// The word for the copy.
+    fn view(&self) -> LegState {
+        if self.pause {
+            LegState::Paused
+        } else if self.connected && self.in_sync {
+            LegState::FullyOperational
+        } else if self.connected && self.knows.inconsistent {
+            LegState::Resyncing
+        } else {
+            LegState::OutOfSync
+        }
+    }
+
+    pub(super) fn shown_reason(&self) -> Text {
+        match self.view() {
+            LegState::FullyOperational | LegState::Resyncing => Text::EMPTY,
+            LegState::Paused | LegState::OutOfSync => self.reason,
+        }
+    }
+
+    fn resync_status(&self, now: u64) -> ResyncStatus {
+        let Some(progress) = self.progress else { return self.last_resync };
+        ResyncStatus {
+            total: progress.total(),
+            done: progress.done().min(progress.total()),
+            elapsed_ms: progress.elapsed_ms(now),
+            ..self.last_resync
+        }
+    }
+
+    /// A resync begins that has `total` bytes to copy.
+    pub(super) fn begin_resync(&mut self, total: u64) {
+        self.knows.begun = true;
+        self.knows.inconsistent = true;
+        self.in_sync = false;
+        let whole = self.knows.geometry.is_some_and(|geometry| geometry.size() <= total);
+        self.last_resync.full = whole;
+        self.last_resync.count = self.last_resync.count.saturating_add(1);
+        self.progress = Some(Progress::start(misc::now_ms(), total));
+    }
+
+    /// Everything the source had to copy is here and durable; true when a resync ended with that.
+    pub(super) fn complete(&mut self, generation: u64) -> bool {
+        self.knows.begun = true;
+        self.knows.inconsistent = false;
+        self.knows.generation = generation;
+        self.in_sync = true;
+        self.end_resync()
+    }
+
+    /// Freezes the figures of a resync that has ended, well or not.
+    pub(super) fn end_resync(&mut self) -> bool {
+        let status = self.resync_status(misc::now_ms());
+        self.last_resync = status;
+        self.progress.take().is_some()
+    }
+}
+
+/// A target with its thread. Dropping it ends the thread and the connection.
+pub(crate) struct TargetHandle {
+    pub(crate) leg: Arc<TargetLeg>,
+    _acceptor: KThread,
+}
+
+impl TargetHandle {
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listener::new`], and `ENOMEM`.
+    pub(crate) fn start(
+        config: TargetConfig,
+        lower: Arc<LowerDisk>,
+        knows: Knowledge,
+    ) -> Result<Self> {
+        let listener = Listener::new(&config.net, &config.address)?;
+        listener.set_wait(config.timing.tick_ms());
+        let inner = Inner {
+            knows,
+            serving: None,
+            connected: false,
+            in_sync: false,
+            pause: false,
+            paused: None,
+            reason: Text::truncated("the source has not connected yet"),
+            progress: None,
+            last_resync: ResyncStatus::default(),
+            resynced_bytes: 0,
+            connects: 0,
+            past_traffic: (0, 0),
+            stopping: false,
+        };
+        let leg = Arc::pin_init(
+            pin_init!(TargetLeg {
+                config,
+                lower,
+                listener,
+                inner <- new_mutex!(inner, "netraid_target"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let its = leg.clone();
+        let acceptor = KThread::spawn(c"netraid_accept", move || target_accept::run(&its))?;
+        Ok(Self { leg, _acceptor: acceptor })
+    }
+
+    /// Ends the connection and the listening, and hands the device of a pause over, for a promotion.
+    pub(crate) fn end(self) -> Option<Paused> {
+        self.quiesce();
+        let leg = self.leg.clone();
+        drop(self);
+        let paused = leg.inner.lock().paused.take();
+        paused
+    }
+
+    fn quiesce(&self) {
+        let serving = {
+            let mut inner = self.leg.inner.lock();
+            inner.stopping = true;
+            inner.connected = false;
+            inner.serving.take()
+        };
+        self.leg.listener.shutdown();
+        // Waits for its threads and for the writes under way.
+        if let Some(serving) = serving {
+            serving.say_goodbye();
+        }
+    }
+}
+
+impl Drop for TargetHandle {
+    fn drop(&mut self) {
+        self.quiesce();
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a target tells: confirmations, many in one message, and heartbeats. And the thread for what takes long.
+
+use super::target_apply::{Conn, ConnRef, Slow};
+use kernel::prelude::*;
+use netraid_core::wire::{Flags, Header, Kind, ACKS_MAX, ACK_LEN};
+
+/// How often the confirming thread looks at the clock.
+const TICK_MS: u32 = 200;
+
+/// The confirming thread's body.
+pub(super) fn run(conn: &ConnRef) {
+    while !conn.has_ended() {
+        conn.confirmable.wait(TICK_MS);
+        loop {
+            let mut buffer = [0; ACKS_MAX * ACK_LEN];
+            let len = collect(conn, &mut buffer);
+            let Some(acks) = buffer.get(..len).filter(|acks| !acks.is_empty()) else { break };
+            if conn.link.send_bytes(Header::new(Kind::Ack), acks).is_err() {
+                return conn.end();
+            }
+        }
+        if conn.link.wants_heartbeat()
+            && conn.link.send_plain(&Header::new(Kind::Ping)).is_err()
+        {
+            return conn.end();
+        }
+    }
+}
+
+/// Encodes what can be confirmed now; returns the number of bytes.
+fn collect(conn: &Conn, buffer: &mut [u8; ACKS_MAX * ACK_LEN]) -> usize {
+    let mut flow = conn.flow.lock();
+    let mut len = 0;
+    for place in buffer.chunks_exact_mut(ACK_LEN) {
+        let Some(ack) = flow.acks.pop() else { break };
+        place.copy_from_slice(&ack.encode());
+        len += ACK_LEN;
+        flow.outstanding = flow.outstanding.saturating_sub(1);
+    }
+    len
+}
+
+/// The body of the thread for discards and zeroes.
+pub(super) fn run_slow(conn: &ConnRef) {
+    while !conn.has_ended() {
+        conn.slow.wait(TICK_MS);
+        loop {
+            let next = conn.flow.lock().slow.pop();
+            let Some(slow) = next else { break };
+            conn.settle(slow.ack, 0, false, apply(conn, &slow));
+        }
+    }
+}
+
+/// A disk that cannot discard writes zeroes: what a discard leaves is for the reader to find, zeroes are the honest form.
+fn apply(conn: &Conn, slow: &Slow) -> Result {
+    let (sector, sectors) = (slow.offset / 512, slow.span / 512);
+    if slow.kind == Kind::Discard && conn.lower.can_discard() {
+        return conn.lower.discard(sector, sectors);
+    }
+    conn.lower.zero_out(sector, sectors, slow.flags.contains(Flags::NOUNMAP))
+}

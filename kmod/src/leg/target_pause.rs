@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The target in a pause: its device appears, what is written to it is remembered, and told to the source before
+//! replication goes on.
+
+use super::{
+    link::{LinkError, LinkResult},
+    target::TargetLeg,
+    target_apply::Conn,
+    target_receive::reply,
+};
+use crate::volume::{device_name, FrontDisk, Running, Volume};
+use kernel::prelude::*;
+use netraid_core::{
+    name::Text,
+    wire::{Flags, Header, Kind, Reply, MAP_MAX_WORDS},
+};
+
+/// The device of a pause. After the pause only the map is kept, until the source has it.
+pub(crate) struct Paused {
+    // The device goes before what is behind it.
+    pub(crate) front: Option<FrontDisk>,
+    pub(crate) running: Running,
+}
+
+impl Paused {
+    /// How many have the device open; `None` after the pause.
+    pub(super) fn opens(&self) -> Option<u32> {
+        self.front.as_ref().map(FrontDisk::open_count)
+    }
+
+    /// Chunks written to here.
+    pub(super) fn written_chunks(&self) -> u64 {
+        self.running.volume.counters().dirty_chunks
+    }
+}
+
+/// The source pauses: everything it sent has been confirmed.
+pub(super) fn pause(leg: &TargetLeg, conn: &Conn) -> LinkResult {
+    if !conn.drain() {
+        return Err(LinkError::Closed);
+    }
+    let wanted = {
+        let inner = leg.inner.lock();
+        // A copy in the middle of a resync is no use to anybody.
+        inner.knows.begun
+            && !inner.knows.inconsistent
+            && inner.paused.as_ref().is_none_or(|paused| paused.front.is_none())
+    };
+    let answer = if wanted { open(leg, conn) } else { Ok(()) };
+    leg.change(|inner| {
+        inner.pause = true;
+        inner.end_resync();
+        inner.reason = match &answer {
+            Ok(()) => Text::truncated("replication is paused by the operator of the source"),
+            Err(reason) => *reason,
+        };
+    });
+    // The pause stands even if the device could not be made; the reason is shown here.
+    reply(conn, Kind::Pause, &Reply::OK)
+}
+
+#[expect(clippy::result_large_err, reason = "a sentence in place")]
+fn open(leg: &TargetLeg, conn: &Conn) -> core::result::Result<(), Text> {
+    let failed = |error: Error| {
+        let errno = -error.to_errno();
+        Text::format(format_args!("the device of the pause could not be made (error {errno})"))
+    };
+    // What an earlier pause left to be told is kept.
+    let kept = leg.inner.lock().paused.take();
+    let running = match kept {
+        Some(kept) => kept.running,
+        None => Volume::new(leg.lower.clone(), conn.geometry)
+            .and_then(Running::start)
+            .map_err(failed)?,
+    };
+    let name = device_name(leg.config.node.mirror_id);
+    let front = FrontDisk::new(name.as_str(), running.volume.clone());
+    let (front, result) = match front {
+        Ok(front) => (Some(front), Ok(())),
+        Err(error) => (None, Err(failed(error))),
+    };
+    leg.inner.lock().paused = Some(Paused { front, running });
+    result
+}
+
+/// The source goes on: gives the device up and tells what was written to it.
+pub(super) fn resume(leg: &TargetLeg, conn: &Conn) -> LinkResult {
+    let front = {
+        let mut inner = leg.inner.lock();
+        let refused = match inner.paused.as_mut() {
+            None => Ok(None),
+            Some(paused) => match paused.front.as_ref().map_or(Ok(()), |front| front.close(false)) {
+                Ok(()) => Ok(paused.front.take()),
+                Err(opens) => Err(opens),
+            },
+        };
+        match refused {
+            Ok(front) => front,
+            Err(opens) => {
+                drop(inner);
+                let name = device_name(leg.config.node.mirror_id);
+                let reason = Text::format(format_args!(
+                    "/dev/{name} is in use on {} ({opens} open); unmount it there, then resume again",
+                    leg.config.node.name
+                ));
+                return reply(conn, Kind::Resume, &Reply::refused(reason));
+            }
+        }
+    };
+    // Takes the device away and waits for its last I/O.
+    drop(front);
+    leg.change(|inner| inner.pause = false);
+    reply(conn, Kind::Resume, &Reply::OK)?;
+    send_map(leg, conn)
+}
+
+fn send_map(leg: &TargetLeg, conn: &Conn) -> LinkResult {
+    let volume = leg.inner.lock().paused.as_ref().map(|paused| paused.running.volume.clone());
+    let words = if volume.is_some() { conn.geometry.words() } else { 1 };
+    let most = words.min(MAP_MAX_WORDS);
+    let nothing = |error: kernel::alloc::AllocError| LinkError::Io(error.into());
+    let mut part = KVVec::from_elem(0_u64, most, GFP_KERNEL).map_err(nothing)?;
+    let mut bytes = KVVec::from_elem(0_u8, most.saturating_mul(8), GFP_KERNEL).map_err(nothing)?;
+    let mut first = 0;
+    while first < words {
+        let count = most.min(words.saturating_sub(first));
+        let Some(part) = part.get_mut(..count) else { break };
+        if let Some(volume) = &volume {
+            volume.dirty_words(first, part);
+        }
+        for (to, word) in bytes.chunks_exact_mut(8).zip(part.iter()) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        let mut header = Header::new(Kind::Map);
+        header.offset = first as u64;
+        header.span = count as u64;
+        first = first.saturating_add(count);
+        header.flags = Flags::NONE.with(Flags::LAST, first >= words);
+        let Some(data) = bytes.get(..count.saturating_mul(8)) else { break };
+        conn.link.send_bytes(header, data)?;
+    }
+    Ok(())
+}
