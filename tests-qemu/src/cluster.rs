@@ -2,6 +2,7 @@
 //! Machines and the networks between them.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{atomic::AtomicUsize, Arc, Mutex},
     thread,
@@ -15,7 +16,7 @@ use crate::{
     acks::Acks,
     artifacts::Artifacts,
     boot::BootSet,
-    console,
+    clock, console,
     disk::{Disk, DiskSpec, MIB},
     image::ensure_image,
     node::{ipv4, ipv6, Node},
@@ -136,7 +137,7 @@ impl Cluster {
         let mut nodes = Vec::new();
         for (index, disks) in spec.machines.iter().enumerate() {
             let node_dir = dir.path().join(NAMES[index]);
-            std::fs::create_dir(&node_dir)?;
+            fs::create_dir(&node_dir)?;
             let mut made = Vec::new();
             for (letter, disk) in ('b'..='z').zip(disks) {
                 made.push(Disk::create(&node_dir, format!("vd{letter}"), disk.clone())?);
@@ -251,6 +252,28 @@ impl Cluster {
         self.dir.path()
     }
 
+    /// Copies the logs of all machines, without their disks, to `to`, replacing what is there.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be copied.
+    pub fn save_logs(&self, to: &Path) -> Result<()> {
+        for node in &self.nodes {
+            let dir = to.join(node.name());
+            // What an earlier failure left there would only confuse.
+            let _none = fs::remove_dir_all(&dir);
+            fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+            for entry in fs::read_dir(node.dir())? {
+                let path = entry?.path();
+                let log = path.extension().is_some_and(|kind| kind == "log" || kind == "command");
+                if let (true, Some(name)) = (log, path.file_name()) {
+                    fs::copy(&path, dir.join(name)).with_context(|| format!("copy {}", path.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Switches everything off and leaves the folder there.
     #[must_use]
     pub fn keep(mut self) -> PathBuf {
@@ -285,6 +308,11 @@ fn config(artifacts: &Artifacts, spec: &ClusterSpec, index: usize, disks: &[Disk
     }
 }
 
+fn kernel_options() -> String {
+    let speed = clock::tsc_khz().map(|khz| format!(" tsc_early_khz={khz}"));
+    format!("{KERNEL_OPTIONS}{}", speed.unwrap_or_default())
+}
+
 fn options(
     artifacts: &Artifacts,
     spec: &ClusterSpec,
@@ -311,8 +339,10 @@ fn options(
         "-kernel",
         &artifacts.vmlinuz.display().to_string(),
         "-append",
-        KERNEL_OPTIONS,
+        &kernel_options(),
     ]);
+    // The disks get a thread of their own, beside the one of the emulated processors.
+    add(&["-object", "iothread,id=io"]);
     add(&["-device", "virtio-serial-pci"]);
     for (name, port) in [("rpc", RPC_PORT), ("ack", ACK_PORT)] {
         let chardev = format!("socket,id={name},path={}", dir.join(name).display());
@@ -323,7 +353,7 @@ fn options(
     let image = |serial: &str, path: &Path, how: &str| {
         let path = path.display();
         let drive = format!("if=none,id={serial},file={path},format=raw,cache=unsafe,{how}");
-        let device = format!("virtio-blk-pci,drive={serial},serial={serial}");
+        let device = format!("virtio-blk-pci,drive={serial},serial={serial},iothread=io");
         ["-drive".to_owned(), drive, "-device".to_owned(), device]
     };
     options.extend(image(ROOT_SERIAL, &images[0], "snapshot=on"));

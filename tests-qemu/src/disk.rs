@@ -88,7 +88,8 @@ impl Disk {
             "if=none,id={name},file={},format=raw,cache=unsafe,discard=unmap",
             self.path.display()
         );
-        let device = format!("virtio-blk-pci,drive={name},serial={name},discard={onoff},write-zeroes={onoff}");
+        let device =
+            format!("virtio-blk-pci,drive={name},serial={name},discard={onoff},write-zeroes={onoff},iothread=io");
         ["-drive".into(), drive, "-device".into(), device]
     }
 

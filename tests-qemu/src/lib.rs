@@ -20,6 +20,7 @@ pub mod packet;
 pub mod program;
 pub mod workload;
 
+mod clock;
 mod qemu;
 mod rpc;
 pub mod switch;

@@ -6,9 +6,11 @@
 
 mod framework;
 mod harness;
+mod mirror;
+mod replication;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main([framework::CASES])
+    harness::main([framework::CASES, replication::CASES])
 }

@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io::{Read as _, Write as _},
-    os::unix::fs::symlink,
+    os::unix::fs::{symlink, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread,
@@ -19,7 +19,7 @@ use std::{
 use anyhow::{anyhow, Context as _, Result};
 use clap::Args;
 use serde_json::json;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh64::Xxh64;
 
 /// Two machines' worth of virtual processors never need more.
 const THREADS: usize = 4;
@@ -51,7 +51,10 @@ pub(crate) fn copy(options: &CopyOptions) -> Result<()> {
     let mut entries = VecDeque::new();
     let mut left = options.limit;
     fs::create_dir_all(&options.to).with_context(|| format!("make {}", options.to.display()))?;
-    gather(options, Path::new(""), &mut entries, &mut left)?;
+    let device = fs::metadata(&options.from)
+        .with_context(|| format!("look at {}", options.from.display()))?
+        .dev();
+    gather(options, device, Path::new(""), &mut entries, &mut left)?;
     let total = options.limit - left;
     let work = Work::new(entries, total);
     let lines = work.share(|entry| {
@@ -60,7 +63,7 @@ pub(crate) fn copy(options: &CopyOptions) -> Result<()> {
         match entry {
             Entry::File { .. } => {
                 let (sum, length) = copy_file(&from, &to, &work)?;
-                Ok(format!("{sum:032x} {length} {path}"))
+                Ok(format!("{sum:016x} {length} {path}"))
             }
             Entry::Link { target, .. } => {
                 symlink(target, &to).with_context(|| format!("link {}", to.display()))?;
@@ -105,7 +108,7 @@ pub(crate) fn check(dir: &Path, sums: &Path) -> Result<()> {
         let (Entry::File { path, .. } | Entry::Link { path, .. }) = entry;
         let found = match entry {
             Entry::File { .. } => {
-                read_file(&dir.join(path), &work).map(|(sum, length)| format!("{sum:032x} {length} {path}"))
+                read_file(&dir.join(path), &work).map(|(sum, length)| format!("{sum:016x} {length} {path}"))
             }
             Entry::Link { .. } => fs::read_link(dir.join(path))
                 .map(|target| format!("link {} {path}", target.display()))
@@ -125,7 +128,13 @@ pub(crate) fn check(dir: &Path, sums: &Path) -> Result<()> {
 }
 
 /// Adds what lies in the folder `below` of the tree, and makes the folders of the copy.
-fn gather(options: &CopyOptions, below: &Path, entries: &mut VecDeque<Entry>, left: &mut u64) -> Result<()> {
+fn gather(
+    options: &CopyOptions,
+    device: u64,
+    below: &Path,
+    entries: &mut VecDeque<Entry>,
+    left: &mut u64,
+) -> Result<()> {
     let dir = options.from.join(below);
     let mut names = fs::read_dir(&dir)
         .with_context(|| format!("list {}", dir.display()))?
@@ -138,10 +147,14 @@ fn gather(options: &CopyOptions, below: &Path, entries: &mut VecDeque<Entry>, le
             continue;
         };
         let meta = name.metadata()?;
+        if meta.dev() != device {
+            // What is mounted there, such as the kernel's modules, is another tree.
+            continue;
+        }
         if meta.is_dir() {
             let copy = options.to.join(&path);
             fs::create_dir(&copy).with_context(|| format!("make {}", copy.display()))?;
-            gather(options, &path, entries, left)?;
+            gather(options, device, &path, entries, left)?;
         } else if meta.is_file() && meta.len() <= *left {
             *left -= meta.len();
             entries.push_back(Entry::File { path: text.to_owned() });
@@ -220,27 +233,27 @@ impl Work {
     }
 }
 
-fn copy_file(from: &Path, to: &Path, work: &Work) -> Result<(u128, u64)> {
+fn copy_file(from: &Path, to: &Path, work: &Work) -> Result<(u64, u64)> {
     let mut copy = File::create_new(to).with_context(|| format!("make {}", to.display()))?;
     each_piece(from, work, |piece| {
         copy.write_all(piece).with_context(|| format!("write {}", to.display()))
     })
 }
 
-fn read_file(path: &Path, work: &Work) -> Result<(u128, u64)> {
+fn read_file(path: &Path, work: &Work) -> Result<(u64, u64)> {
     each_piece(path, work, |_| Ok(()))
 }
 
-fn each_piece(path: &Path, work: &Work, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<(u128, u64)> {
+fn each_piece(path: &Path, work: &Work, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<(u64, u64)> {
     let mut file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     let mut buffer = vec![0; PIECE];
-    let (mut sum, mut length) = (Xxh3::new(), 0);
+    let (mut sum, mut length) = (Xxh64::new(0), 0);
     loop {
         let count = file
             .read(&mut buffer)
             .with_context(|| format!("read {}", path.display()))?;
         if count == 0 {
-            return Ok((sum.digest128(), length));
+            return Ok((sum.digest(), length));
         }
         sum.update(&buffer[..count]);
         take(&buffer[..count])?;

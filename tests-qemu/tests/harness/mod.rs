@@ -7,6 +7,7 @@ use std::{
     any::Any,
     env,
     panic::{catch_unwind, AssertUnwindSafe},
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -16,8 +17,10 @@ use anyhow::{anyhow, bail, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests_qemu::{Artifacts, Cluster, ClusterSpec, DiskSpec, MIB};
 
-/// Set to `smoke` it runs only the cases that are also run on the older kernel.
-const ONLY: &str = "NETRAID_ONLY";
+/// Environment variable: set to `smoke` it runs only the cases that are also run on the older kernel.
+const TAG: &str = "NETRAID_TAG";
+/// Environment variable: folder that gets the logs of failed tests.
+const LOGS: &str = "NETRAID_LOGS";
 
 /// Time within which anything that the driver does at once must have happened, generous
 /// because the machines are emulated on a host that may be busy.
@@ -102,7 +105,7 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // The machines are shared, and there are hardly processors for more.
     arguments.test_threads = Some(1);
-    let smoke = env::var(ONLY).is_ok_and(|only| only == "smoke");
+    let smoke = env::var(TAG).is_ok_and(|tag| tag == "smoke");
     let mut cases: Vec<Case> = groups.into_iter().flatten().copied().collect();
     cases.retain(|case| case.smoke || !smoke);
     cases.sort_by_key(|case| case.machines);
@@ -138,8 +141,18 @@ fn run(pool: &mut Pool, case: Case) -> Result<()> {
         return Ok(());
     }
     let tails = cluster.tails();
-    let dir = cluster.keep();
-    bail!("{}\n{tails}logs and disks are in {}", faults.join("\n"), dir.display())
+    let kept = match env::var_os(LOGS) {
+        Some(logs) => {
+            let dir = Path::new(&logs).join(case.name);
+            cluster.save_logs(&dir).map(|()| dir)
+        }
+        None => Ok(cluster.keep()),
+    };
+    let kept = kept.map_or_else(
+        |error| format!("no logs: {error:#}"),
+        |dir| format!("logs are in {}", dir.display()),
+    );
+    bail!("{}\n{tails}{kept}", faults.join("\n"))
 }
 
 fn words(panic: &(dyn Any + Send)) -> String {
