@@ -58,9 +58,14 @@ pub fn build(env: &Env, progress: &Progress) -> Result<Module> {
 ///
 /// When clippy has something to say.
 pub fn clippy(env: &Env, progress: &Progress) -> Result<()> {
-    let out = env.paths.built(&env.kernel.kver).join("clippy");
+    let built = env.paths.built(&env.kernel.kver);
+    let _lock = Lock::take(&built.join("clippy.lock"), progress)?;
+    // What is compiled already is not looked at again, so this always begins from nothing.
+    let out = built.join("clippy");
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("cannot remove {}", out.display()))?;
+    }
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let _lock = Lock::take(&out.join("lock"), progress)?;
     let root = root(env).bind(&out, "/out");
     let step = Step::silent();
     let output = kbuild(env, &root, &["CLIPPY=1", "modules"], &step)?;
