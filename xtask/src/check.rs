@@ -79,7 +79,13 @@ pub fn host(paths: &Paths, tally: &mut Tally, progress: &Progress) {
                 .map(drop)
         })
     };
-    tally.count("format", cargo("Check the format", &["fmt", "--all", "--check"]));
+    tally.count(
+        "format",
+        cargo(
+            "Check the format",
+            &["fmt", "--all", "--check", "--", "--color", "never"],
+        ),
+    );
     let clippy = [
         "clippy",
         "--locked",
