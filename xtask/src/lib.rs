@@ -26,6 +26,7 @@ pub mod roots;
 pub mod rustmeta;
 pub mod symbols;
 pub mod test;
+pub mod vm;
 
 use std::path::PathBuf;
 

@@ -11,7 +11,7 @@ use xtask::env::{self, Env};
 use xtask::kernel::Series;
 use xtask::paths::Paths;
 use xtask::progress::{seconds, Progress};
-use xtask::{check, codegen, demo, test};
+use xtask::{check, codegen, demo, test, vm};
 
 #[derive(Parser)]
 #[command(
@@ -58,6 +58,11 @@ enum Command {
         /// Chooses the moments of the kills, to repeat a demonstration
         #[arg(long)]
         seed: Option<u64>,
+    },
+    /// Boot a pair of virtual machines with netraid, to try it by hand
+    Vm {
+        #[command(flatten)]
+        kernel: KernelArg,
     },
     /// Look at the sources: format, lints, generated code, where `unsafe` is
     Check {
@@ -127,6 +132,10 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
                 rounds,
                 seed,
             })?;
+        }
+        Command::Vm { kernel } => {
+            let env = env::require(&paths, kernel.kernel, false, progress)?;
+            vm::run(&xtask::build(&env, progress)?.artifacts)?;
         }
         Command::Check { kernel } => {
             let env = env::require(&paths, kernel.kernel, false, progress)?;

@@ -146,6 +146,7 @@ fn vm_tests(
     for filter in filters {
         let mut cmd = vm_cargo(&env.paths)
             .env("NETRAID_ARTIFACTS", artifacts)
+            .env("NETRAID_LOGS", env.paths.built(&env.kernel.kver).join("test-logs"))
             .limit(VM_LIMIT)
             .echo();
         if part {
