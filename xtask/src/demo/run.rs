@@ -37,9 +37,14 @@ pub(super) fn round(story: &Story, artifacts: &Artifacts, seed: u64) -> Result<F
     match scenes(story, &cluster, seed) {
         Ok(figures) => Ok(figures),
         Err(error) => {
+            let complaints: String = cluster
+                .complaints()
+                .iter()
+                .map(|one| format!("the kernel complained on {one}\n"))
+                .collect();
             let tails = cluster.tails();
             let dir = cluster.keep();
-            bail!("{error:#}\n{tails}logs and disks are in {}", dir.display())
+            bail!("{error:#}\n{complaints}{tails}logs and disks are in {}", dir.display())
         }
     }
 }
