@@ -5,18 +5,43 @@ use anyhow::{ensure, Context as _, Result};
 use serde_json::Value;
 use tests_qemu::{Cluster, Node};
 
-/// A mirror called `data` of /dev/vdb, from one machine to another.
+/// Options of `join` and `extend` with which the loss of a link is noticed after a second.
+pub(crate) const QUICK: &str = "--heartbeat 200 --timeout 1000";
+
+/// A mirror called `data`, of the same disk on both machines.
 pub(crate) struct Mirror<'a> {
     pub(crate) source: &'a Node,
     pub(crate) target: &'a Node,
+    /// Name of the disk, `vdb` in most tests.
+    pub(crate) disk: &'static str,
 }
 
 impl<'a> Mirror<'a> {
     /// Made on both machines, not yet extended.
     pub(crate) fn create(source: &'a Node, target: &'a Node) -> Result<Self> {
-        source.ctl("create data --disk /dev/vdb").ok()?;
-        target.ctl("join data --disk /dev/vdb --yes").ok()?;
-        Ok(Self { source, target })
+        Self::create_on(source, target, "vdb", "", "")
+    }
+
+    /// The same on another disk or with more options of `create` and `join`.
+    pub(crate) fn create_on(
+        source: &'a Node,
+        target: &'a Node,
+        disk: &'static str,
+        create: &str,
+        join: &str,
+    ) -> Result<Self> {
+        source.ctl(&format!("create data --disk /dev/{disk} {create}")).ok()?;
+        target.ctl(&format!("join data --disk /dev/{disk} --yes {join}")).ok()?;
+        Ok(Self { source, target, disk })
+    }
+
+    /// As [`Mirror::in_sync`], and notices the loss of its link after a second.
+    pub(crate) fn quick(cluster: &'a Cluster) -> Result<Self> {
+        let (source, target) = cluster.pair();
+        let mirror = Self::create_on(source, target, "vdb", "", QUICK)?;
+        mirror.extend_with(QUICK)?;
+        mirror.wait("fully-operational")?;
+        Ok(mirror)
     }
 
     /// Made, extended, and both copies the same.
@@ -30,7 +55,13 @@ impl<'a> Mirror<'a> {
 
     /// Extends it over the first network.
     pub(crate) fn extend(&self) -> Result<()> {
-        self.source.ctl(&format!("extend data --to {} --yes", self.target.ip())).ok()?;
+        self.extend_with("")
+    }
+
+    /// The same with more options of `extend`.
+    pub(crate) fn extend_with(&self, options: &str) -> Result<()> {
+        let to = self.target.ip();
+        self.source.ctl(&format!("extend data --to {to} --yes {options}")).ok()?;
         Ok(())
     }
 
@@ -53,7 +84,7 @@ impl<'a> Mirror<'a> {
 
     /// Both disks have the same content.
     pub(crate) fn same_disks(&self) -> Result<()> {
-        let (one, other) = (self.source.disk("vdb")?, self.target.disk("vdb")?);
+        let (one, other) = (self.source.disk(self.disk)?, self.target.disk(self.disk)?);
         let differ = one.differences(other, one.size(), 65536)?;
         ensure!(differ.is_empty(), "these chunks differ: {differ:?}");
         Ok(())
