@@ -117,11 +117,6 @@ void netraid_msg_multicast(struct sk_buff *msg, unsigned int group)
 	rcu_read_unlock();
 }
 
-bool netraid_msg_has_listeners(unsigned int group)
-{
-	return genl_has_listeners(&netraid_nl_family, &init_net, group);
-}
-
 /* What a dump remembers between two of its messages: four words. */
 u64 *netraid_dump_cursor(struct netlink_callback *cb)
 {

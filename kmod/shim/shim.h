@@ -139,7 +139,6 @@ void netraid_msg_end(struct sk_buff *msg, void *header);
 void netraid_msg_cancel(struct sk_buff *msg, void *header);
 int netraid_msg_reply(struct sk_buff *msg, struct genl_info *info);
 void netraid_msg_multicast(struct sk_buff *msg, unsigned int group);
-bool netraid_msg_has_listeners(unsigned int group);
 u64 *netraid_dump_cursor(struct netlink_callback *cb);
 void netraid_dump_generation(struct netlink_callback *cb, void *header, u64 generation);
 int netraid_put_u32(struct sk_buff *msg, int type, u32 value);

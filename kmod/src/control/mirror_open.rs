@@ -17,6 +17,7 @@ use crate::{
     },
     volume::{device_name, FrontDisk, Running, Volume},
 };
+use crate::sys::errno::{EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::chunk::{default_chunk_size, Geometry};
 

@@ -17,6 +17,7 @@ use crate::{
         misc,
     },
 };
+use crate::sys::errno::{EALREADY, ENODATA, EOPNOTSUPP};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::Event,

@@ -9,6 +9,7 @@ use crate::sys::{
     net::{Address, NetNs, Socket},
 };
 use core::fmt;
+use crate::sys::errno::ECONNRESET;
 use kernel::{
     prelude::*,
     sync::{

@@ -8,6 +8,7 @@ use super::{
     source_receive,
 };
 use crate::sys::misc;
+use crate::sys::errno::{ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     handshake::{source_decide, Plan, SourceFacts},

@@ -8,6 +8,7 @@ use crate::sys::{
     sync::{Busy, Event, Guarded, IrqLock},
     thread::KThread,
 };
+use crate::sys::errno::EOPNOTSUPP;
 use kernel::{
     prelude::*,
     sync::Arc,

@@ -9,7 +9,7 @@ use super::{
     target_pause, Report,
 };
 use crate::sys::misc;
-use kernel::{prelude::*, sync::Arc};
+use kernel::sync::Arc;
 use netraid_core::{
     name::Text,
     wire::{Ack, AckStatus, Flags, Header, Kind, Reply, REPLY_MAX_LEN},

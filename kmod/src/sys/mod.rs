@@ -9,6 +9,7 @@
 
 pub(crate) mod bind;
 pub(crate) mod block;
+pub(crate) mod errno;
 pub(crate) mod genl;
 pub(crate) mod global;
 pub(crate) mod misc;

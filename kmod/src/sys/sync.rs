@@ -214,11 +214,6 @@ impl<T> Busy<T> {
         // SAFETY: By the type invariant.
         unsafe { self.0.as_ref() }
     }
-
-    /// Another reference; any context.
-    pub(crate) fn again(&self) -> Option<Self> {
-        self.guarded().enter()
-    }
 }
 
 impl<T> Deref for Busy<T> {

@@ -4,6 +4,7 @@
 
 use super::{read, write, VolumeRef};
 use crate::sys::block::{Bio, Disk, Op, Operations};
+use crate::sys::errno::EOPNOTSUPP;
 use kernel::{
     prelude::*,
     sync::{new_mutex, Arc, Mutex},
@@ -31,7 +32,7 @@ impl Operations for Front {
         match bio.op() {
             Op::Read => read::submit(&self.volume, bio),
             Op::Write | Op::Discard | Op::WriteZeroes => write::submit(&self.volume, bio),
-            Op::Other => bio.end(Err(EOPNOTSUPP)),
+            Op::Other => bio.end(Err(EOPNOTSUPP.into())),
         }
     }
 

@@ -28,7 +28,6 @@ mod write;
 pub(crate) use copy::{enter as copy_range, Copied};
 pub(crate) use front::{device_name, FrontDisk};
 pub(crate) use remote::{Confirmed, Outgoing, Payload, RemoteMap};
-pub(crate) use state::Counters;
 
 use crate::{
     meta,

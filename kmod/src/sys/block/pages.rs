@@ -103,11 +103,6 @@ impl<C> PagedBio<C> {
         })
     }
 
-    /// First byte on the disk.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// Number of bytes.
     pub(crate) fn len(&self) -> u32 {
         self.len

@@ -10,5 +10,5 @@
 mod msg;
 mod request;
 
-pub(crate) use msg::{has_listeners, Family, Message, Writer};
-pub(crate) use request::{c_string, display, Dump, Nest, Request};
+pub(crate) use msg::{Family, Message, Writer};
+pub(crate) use request::{c_string, display, Dump, Request};

@@ -148,12 +148,6 @@ impl Writer for Message {
     }
 }
 
-/// Whether anybody listens to a group.
-pub(crate) fn has_listeners(group: u32) -> bool {
-    // SAFETY: The family is registered while the module's objects exist.
-    unsafe { bind::netraid_msg_has_listeners(group) }
-}
-
 /// The registered family; dropping it waits for running handlers and ends the service.
 pub(crate) struct Family(());
 

@@ -105,12 +105,12 @@ impl<'a> Request<'a> {
     }
 
     /// Refuses: `text` becomes the sentence in the extended acknowledgement, `error` its number.
-    pub(crate) fn refuse(&self, error: Error, text: fmt::Arguments<'_>) -> Error {
+    pub(crate) fn refuse(&self, error: impl Into<Error>, text: fmt::Arguments<'_>) -> Error {
         if let Some(text) = sentence(text) {
             // SAFETY: The text lives until this task returns to user space, after the acknowledgement was built.
             unsafe { bind::netraid_info_error(self.info.as_ptr(), text) };
         }
-        error
+        error.into()
     }
 
     /// As [`Request::refuse`], and names the attribute that is wrong.

@@ -8,6 +8,7 @@ use crate::sys::{
     block::{Bio, PagedBio},
 };
 use core::{ffi::c_void, ptr::NonNull};
+use crate::sys::errno::ECONNRESET;
 use kernel::{bindings, error::to_result, prelude::*};
 
 /// An open socket; closed when dropped.
@@ -158,7 +159,7 @@ impl Socket {
             let data_ptr = data.as_mut_ptr().cast::<c_void>();
             bind::netraid_sock_recv(self.0.as_ptr(), data_ptr, data.len() as u32)
         })?;
-        if got == 0 { Err(ECONNRESET) } else { Ok(got) }
+        if got == 0 { Err(ECONNRESET.into()) } else { Ok(got) }
     }
 
     /// Receives into the pages of a bio from byte `skip` on; otherwise as [`Socket::receive`].
@@ -168,7 +169,7 @@ impl Socket {
         let got = count(unsafe {
             bind::netraid_sock_recv_bio(self.0.as_ptr(), bio.rewound(), skip, left)
         })?;
-        if got == 0 { Err(ECONNRESET) } else { Ok(got as u32) }
+        if got == 0 { Err(ECONNRESET.into()) } else { Ok(got as u32) }
     }
 }
 
