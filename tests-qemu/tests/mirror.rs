@@ -96,3 +96,14 @@ pub(crate) fn status(node: &Node, name: &str) -> Result<Value> {
     let status: Value = serde_json::from_str(&node.ctl(&format!("status {name} --json")).ok()?)?;
     Ok(status["mirrors"][0].clone())
 }
+
+/// A call of netraid-ctl is refused (exit code 2) with a sentence that has all these parts.
+#[track_caller]
+pub(crate) fn refused(node: &Node, arguments: &str, parts: &[&str]) -> Result<()> {
+    let output = node.ctl(arguments).exits(2)?;
+    for part in parts {
+        let said = output.stderr.trim_end();
+        ensure!(said.contains(part), "`{arguments}` was to be refused with `{part}`: {said}");
+    }
+    Ok(())
+}
