@@ -4,13 +4,23 @@
 //! Machines are booted once and handed from test to test; after each the harness takes
 //! everything down, looks at what the kernels said, and wipes the disks.
 
+mod bad_disks;
+mod bypass;
 mod framework;
 mod harness;
+mod link;
 mod mirror;
 mod replication;
+mod roles;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main([framework::CASES, replication::CASES])
+    harness::main([
+        framework::CASES,
+        bad_disks::CASES,
+        link::CASES,
+        replication::CASES,
+        roles::CASES,
+    ])
 }
