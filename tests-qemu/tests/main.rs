@@ -11,6 +11,7 @@ mod harness;
 mod link;
 mod mirror;
 mod replication;
+mod resync;
 mod roles;
 
 use std::process::ExitCode;
