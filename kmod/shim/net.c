@@ -64,7 +64,7 @@ int netraid_sock_create(struct net *net, const struct netraid_addr *addr, struct
  * socket; and the page fragment of the task is not used, since the task may be
  * one that is already in the middle of a send.
  */
-int netraid_sock_tune(struct socket *sock, unsigned int timeout_ms)
+void netraid_sock_tune(struct socket *sock, unsigned int timeout_ms)
 {
 	struct sock *sk = sock->sk;
 
@@ -72,7 +72,6 @@ int netraid_sock_tune(struct socket *sock, unsigned int timeout_ms)
 	sk->sk_use_task_frag = false;
 	sk->sk_sndtimeo = msecs_to_jiffies(timeout_ms);
 	tcp_sock_set_nodelay(sk);
-	return tcp_sock_set_user_timeout(sk, timeout_ms), 0;
 }
 
 int netraid_sock_bind_listen(struct socket *sock, const struct netraid_addr *addr)

@@ -33,7 +33,7 @@ void netraid_kthread_put(struct task_struct *task);
 void netraid_module_get(void);
 void netraid_module_put(void);
 const char *netraid_node_name(void);
-int netraid_free_on_return(void *memory);
+unsigned long netraid_current(void);
 
 /* wait.c: an event one thread waits for, a count of users to be waited out */
 struct netraid_event {
@@ -104,7 +104,7 @@ struct netraid_addr {
 };
 
 int netraid_sock_create(struct net *net, const struct netraid_addr *addr, struct socket **sock);
-int netraid_sock_tune(struct socket *sock, unsigned int timeout_ms);
+void netraid_sock_tune(struct socket *sock, unsigned int timeout_ms);
 int netraid_sock_bind_listen(struct socket *sock, const struct netraid_addr *addr);
 int netraid_sock_connect(struct socket *sock, const struct netraid_addr *addr, unsigned int timeout_ms);
 int netraid_sock_accept(struct socket *sock, struct socket **peer);

@@ -43,6 +43,7 @@ struct Netraid {
 
 impl kernel::Module for Netraid {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        sys::genl::prepare_sentences();
         control::prepare_registry();
         control::prepare_events();
         let family = sys::genl::Family::register()?;

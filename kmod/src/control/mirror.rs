@@ -72,21 +72,21 @@ pub(crate) struct Mirror {
     #[pin]
     pub(super) state: Mutex<State>,
     #[pin]
-    warned: Mutex<Warned>,
+    logged: Mutex<Logged>,
 }
 
 /// Whether a mirror was deleted while an operation waited for its turn.
 #[derive(PartialEq, Eq)]
 pub(super) struct Deleted(pub(super) bool);
 
-/// The last warning that went to the kernel log.
-struct Warned {
+/// The last reason that went to the kernel log.
+struct Logged {
     at_ms: u64,
     text: Text,
 }
 
-/// How often the same refusal is written to the kernel log; each is an event in any case.
-const WARN_MS: u64 = 60_000;
+/// How often the same reason is written to the kernel log; each is an event in any case.
+const LOG_MS: u64 = 60_000;
 
 impl Mirror {
     pub(super) fn new(
@@ -102,7 +102,7 @@ impl Mirror {
             geometry: None,
             disk_number: None,
         };
-        let warned = Warned { at_ms: 0, text: Text::EMPTY };
+        let logged = Logged { at_ms: 0, text: Text::EMPTY };
         Arc::pin_init(
             pin_init!(Self {
                 id,
@@ -112,7 +112,7 @@ impl Mirror {
                 node_uuid,
                 operation <- new_mutex!(Deleted(false), "netraid_operation"),
                 state <- new_mutex!(state, "netraid_mirror"),
-                warned <- new_mutex!(warned, "netraid_warned"),
+                logged <- new_mutex!(logged, "netraid_log"),
             }),
             GFP_KERNEL,
         )
@@ -134,16 +134,16 @@ impl Mirror {
         self.state.lock().disk_number
     }
 
-    /// Writes a refusal to the kernel log, unless the same was written a short time ago.
-    pub(super) fn warn_rarely(&self, text: &Text) {
+    /// Writes a reason to the kernel log, unless the same was written a short time ago.
+    pub(super) fn log_rarely(&self, text: &Text) {
         let now = misc::now_ms();
         {
-            let mut warned = self.warned.lock();
-            let recent = now.saturating_sub(warned.at_ms) < WARN_MS && warned.at_ms != 0;
-            if recent && warned.text == *text {
+            let mut logged = self.logged.lock();
+            let recent = now.saturating_sub(logged.at_ms) < LOG_MS && logged.at_ms != 0;
+            if recent && logged.text == *text {
                 return;
             }
-            *warned = Warned { at_ms: now, text: *text };
+            *logged = Logged { at_ms: now, text: *text };
         }
         pr_info!("mirror {}: {}\n", self.name.as_str(), text.as_str());
     }

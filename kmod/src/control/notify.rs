@@ -86,12 +86,8 @@ pub(super) fn observe(mirror_id: u32, leg_id: u32, report: Report) {
         Report::Done => (uapi::NETRAID_EVENT_KIND_RESYNC_DONE, Text::EMPTY),
         Report::Refused(reason) => (uapi::NETRAID_EVENT_KIND_REFUSED, reason),
     };
-    match report {
-        Report::Changed(_) if !reason.is_empty() => {
-            pr_info!("mirror {}, leg {}: {}\n", mirror.name.as_str(), leg_id, reason.as_str());
-        }
-        Report::Refused(_) => mirror.warn_rarely(&reason),
-        _ => {}
+    if !reason.is_empty() {
+        mirror.log_rarely(&reason);
     }
     tell(&mirror, kind, Some(leg_id), &reason);
 }

@@ -83,12 +83,13 @@ pub(super) fn mirror_new(request: &Request<'_>) -> Result {
         }
         Taken::Memory => ENOMEM,
     })?;
-    let operation = mirror.operation.lock();
+    let mut operation = mirror.operation.lock();
     let opened = match role {
         Role::Target => new_target(request, &mirror),
         _ => new_source(request, &mirror),
     };
     if let Err(error) = opened {
+        *operation = Deleted(true);
         drop(operation);
         registry::remove(mirror.id);
         return Err(error);
@@ -214,6 +215,8 @@ pub(super) fn mirror_promote(request: &Request<'_>) -> Result {
         }
         Active::Stopped(_) | Active::Source(_) => (mirror.claim(request)?, None),
     };
+    // From here on a failure leaves the mirror stopped, with its disk released.
+    mirror.state.lock().disk_number = None;
     if disk.size() < geometry.size() {
         return Err(request.refuse(
             ENOSPC,

@@ -19,6 +19,9 @@ use kernel::{
 };
 use netraid_core::wire::{Header, Kind, WireError, HEADER_LEN};
 
+/// The longest that one message may take to be sent, milliseconds, although the other side is heard.
+const SEND_MS: u64 = 30_000;
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LinkError {
@@ -124,7 +127,7 @@ impl Link {
     /// A connection that was accepted.
     pub(crate) fn accepted(socket: Socket, timing: Timing) -> Result<Arc<Self>> {
         let link = Self::new(socket, timing)?;
-        link.tune()?;
+        link.tune();
         Ok(link)
     }
 
@@ -138,24 +141,24 @@ impl Link {
     pub(crate) fn connect(&self, address: &Address) -> Result {
         self.socket.connect(address, self.timeout_ms.load(Relaxed))?;
         self.heard.store(misc::now_ms(), Relaxed);
-        self.tune()
+        self.tune();
+        Ok(())
     }
 
-    fn tune(&self) -> Result {
+    fn tune(&self) {
         let timing = Timing {
             heartbeat_ms: self.heartbeat_ms.load(Relaxed),
             timeout_ms: self.timeout_ms.load(Relaxed),
         };
         self.socket.set_wait(timing.tick_ms());
-        self.socket.tune(timing.timeout_ms)
+        self.socket.tune(timing.timeout_ms);
     }
 
     /// Other times than those the connection began with.
     pub(crate) fn set_timing(&self, timing: Timing) {
         self.heartbeat_ms.store(timing.heartbeat_ms, Relaxed);
         self.timeout_ms.store(timing.timeout_ms, Relaxed);
-        // A connection that is gone already is noticed by its next use.
-        let _ = self.tune();
+        self.tune();
     }
 
     /// The other side's address.
@@ -195,11 +198,21 @@ impl Link {
         let more = !matches!(data, Data::None);
         let _message = self.sending.lock();
         let socket = &self.socket;
-        let sent = socket.send(header, more).and_then(|()| match data {
+        // A slow disk on the other side holds us back while its heartbeats go on; that has an end, too.
+        let began = misc::now_ms();
+        let patient = || {
+            self.silence_ms() < u64::from(self.timeout_ms.load(Relaxed))
+                && misc::now_ms().saturating_sub(began) < SEND_MS
+        };
+        let sent = socket.send(header, more, &patient).and_then(|()| match data {
             Data::None => Ok(0),
-            Data::Bytes(bytes) => socket.send(bytes, false).map(|()| bytes.len() as u64),
-            Data::Bio(bio) => socket.send_bio(bio).map(|()| u64::from(bio.len())),
-            Data::Pages(pages) => socket.send_paged(pages).map(|()| u64::from(pages.len())),
+            Data::Bytes(bytes) => {
+                socket.send(bytes, false, &patient).map(|()| bytes.len() as u64)
+            }
+            Data::Bio(bio) => socket.send_bio(bio, &patient).map(|()| u64::from(bio.len())),
+            Data::Pages(pages) => {
+                socket.send_paged(pages, &patient).map(|()| u64::from(pages.len()))
+            }
         });
         let bytes = sent.map_err(LinkError::Io)?;
         self.sent_bytes.add(bytes.saturating_add(HEADER_LEN as u64), Relaxed);

@@ -210,6 +210,10 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
     };
     let target_paused = welcome.flags.contains(WelcomeFlags::HAS_MAP);
     let greeting = Greeting { full, target_paused };
-    let reason = Text::truncated("replication is paused by an operator");
+    let reason = if facts.paused {
+        Text::truncated("replication is paused by an operator")
+    } else {
+        Text::EMPTY
+    };
     leg.fire_locked(&mut inner, Event::Welcomed(greeting), Some(reason)).report(leg, inner);
 }

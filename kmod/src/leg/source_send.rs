@@ -18,15 +18,15 @@ use netraid_core::{
 pub(super) fn run(leg: &Arc<SourceLeg>) {
     let tick = leg.config.timing.tick_ms();
     while !leg.is_stopping() {
-        leg.volume.outgoing.wait(tick);
+        let woken = leg.volume.outgoing.wait(tick);
         let Some(link) = leg.connected() else { continue };
-        if let Err(reason) = work(leg, &link) {
+        if let Err(reason) = work(leg, &link, woken) {
             leg.fire_on(&link, Event::Lost, Some(reason));
         }
     }
 }
 
-fn work(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Text> {
+fn work(leg: &SourceLeg, link: &Arc<Link>, woken: bool) -> core::result::Result<(), Text> {
     let lost = |error| Text::format(format_args!("sending to the target failed: {error}"));
     while let Some(outgoing) = leg.volume.next_outgoing(leg.config.generation) {
         let sent = send(link, &outgoing);
@@ -37,13 +37,17 @@ fn work(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Text> {
     if leg.volume.is_drained() && leg.inner.lock().machine.state() == State::Pausing {
         leg.fire_on(link, Event::Drained, None);
     }
+    // As long as there is something to send, the other side hears from us.
+    if woken {
+        return Ok(());
+    }
     if link.wants_heartbeat() {
         link.send_plain(&Header::new(Kind::Ping)).map_err(lost)?;
     }
-    let oldest = leg.volume.oldest_outstanding_ms();
-    if oldest > leg.config.timing.confirm_ms() {
+    let stalled = leg.volume.stalled_ms();
+    if stalled > leg.config.timing.confirm_ms() {
         return Err(Text::format(format_args!(
-            "the target has not confirmed a write for {oldest} ms; look at its disk and its kernel log"
+            "the target has confirmed nothing for {stalled} ms; look at its disk and its kernel log"
         )));
     }
     Ok(())

@@ -47,6 +47,24 @@ pub(crate) fn node_name() -> Name {
     Name::truncated(name.to_str().unwrap_or("unnamed"))
 }
 
+/// While it lives, what the current task allocates does not come from I/O.
+pub(crate) struct NoIo(u32);
+
+impl NoIo {
+    /// Begins such a scope; scopes nest.
+    pub(crate) fn enter() -> Self {
+        // SAFETY: Given back by `drop`, in the same task: the guard stays on its stack.
+        Self(unsafe { bind::netraid_noio_save() })
+    }
+}
+
+impl Drop for NoIo {
+    fn drop(&mut self) {
+        // SAFETY: The flags come from `netraid_noio_save`.
+        unsafe { bind::netraid_noio_restore(self.0) };
+    }
+}
+
 /// Keeps the module from being unloaded.
 pub(crate) struct ModuleRef(());
 

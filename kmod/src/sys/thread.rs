@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
-use super::bind;
+use super::{bind, misc::NoIo};
 use core::{ffi::c_void, ptr::NonNull};
 use kernel::{bindings, error::from_err_ptr, prelude::*, str::CStr};
 
@@ -62,13 +62,10 @@ unsafe fn drop_cell<F>(cell: *mut c_void) {
 unsafe extern "C" fn run<F: FnOnce()>(cell: *mut kernel::ffi::c_void) -> kernel::ffi::c_int {
     // SAFETY: The cell is freed only after this thread has ended.
     let cell = unsafe { &mut *cell.cast::<Cell<F>>() };
-    // SAFETY: Restored below by the same thread.
-    let scope = unsafe { bind::netraid_noio_save() };
+    let _scope = NoIo::enter();
     if let Some(body) = cell.0.take() {
         body();
     }
-    // SAFETY: `scope` comes from the call above.
-    unsafe { bind::netraid_noio_restore(scope) };
     0
 }
 

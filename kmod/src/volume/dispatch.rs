@@ -14,7 +14,7 @@ pub(super) fn run(volume: &Guarded<Volume>) {
         volume.work.wait(NAP_MS);
         start_ready(volume);
         while let Some(bio) = next_overflow(volume) {
-            write::enter(volume, bio);
+            write::enter(volume, bio, write::Turn::First);
         }
         if volume.state.lock().stopping {
             return;

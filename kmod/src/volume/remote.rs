@@ -57,6 +57,8 @@ pub(super) struct Remote {
     control: Control,
     pub(super) outstanding: u32,
     next_seq: u64,
+    /// When a request was last confirmed, or the first became outstanding; milliseconds since boot.
+    progress_ms: u64,
     pub(super) replicated_bytes: u64,
     pub(super) copied_bytes: u64,
 }
@@ -71,6 +73,7 @@ impl Remote {
             control: Control::default(),
             outstanding: 0,
             next_seq: 1,
+            progress_ms: 0,
             replicated_bytes: 0,
             copied_bytes: 0,
         })
@@ -81,7 +84,9 @@ impl Remote {
         if self.queue.push(slot) {
             request.remote = Part::Queued;
             request.seq = self.next_seq;
-            request.queued_ms = now_ms;
+            if self.outstanding == 0 {
+                self.progress_ms = now_ms;
+            }
             self.next_seq = self.next_seq.wrapping_add(1);
             self.outstanding = self.outstanding.saturating_add(1);
         }
@@ -227,10 +232,13 @@ impl Volume {
                 continue;
             }
             let header = header(slot, request);
-            let payload = match (request.bio.take(), request.copy.take()) {
-                (Some(bio), _) => Payload::Bio(bio),
-                (None, Some(copy)) => Payload::Copy(copy),
-                (None, None) => Payload::None,
+            // Only a write has data; the bio of a discard or of zeroes names a range without pages.
+            let payload = if request.kind != Some(Kind::Write) {
+                Payload::None
+            } else if let Some(bio) = request.bio.take() {
+                Payload::Bio(bio)
+            } else {
+                request.copy.take().map_or(Payload::None, Payload::Copy)
             };
             return Some(Outgoing { header, payload, slot: Some(slot) });
         }
@@ -274,7 +282,9 @@ impl Volume {
             // The request stays outstanding; it is marked when the connection ends, which comes next.
             return Confirmed::TargetError(ack.status);
         }
-        if request.remote.confirm() == After::Stored {
+        let after = request.remote.confirm();
+        state.remote.progress_ms = now();
+        if after == After::Stored {
             self.stored(&mut state, slot, false, &mut ended);
         }
         self.release(state, ended);
@@ -305,20 +315,13 @@ impl Volume {
         state.remote_done(slot, ended);
     }
 
-    /// How long the oldest request has waited for its confirmation, milliseconds.
-    pub(crate) fn oldest_outstanding_ms(&self) -> u64 {
+    /// For how long requests have been outstanding without one of them being confirmed, milliseconds.
+    pub(crate) fn stalled_ms(&self) -> u64 {
         let state = self.state.lock();
         if state.remote.outstanding == 0 {
             return 0;
         }
-        let oldest = state
-            .inflight
-            .iter()
-            .filter_map(|slot| state.requests.get(slot.index()))
-            .filter(|request| request.remote.is_pending())
-            .map(|request| request.queued_ms)
-            .min();
-        oldest.map_or(0, |queued| now().saturating_sub(queued))
+        now().saturating_sub(state.remote.progress_ms)
     }
 }
 

@@ -40,8 +40,6 @@ pub(super) struct Request {
     /// What the leg has to do.
     pub(super) remote: Part,
     pub(super) seq: u64,
-    /// When it was handed to the leg, milliseconds since boot.
-    pub(super) queued_ms: u64,
     pub(super) error: Option<Error>,
 }
 

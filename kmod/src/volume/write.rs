@@ -25,25 +25,20 @@ pub(super) struct Local {
 
 /// Takes in an application's bio that changes something; may sleep.
 pub(super) fn submit(volume: &Guarded<Volume>, bio: Bio) {
-    if !volume.state.lock().overflow.is_empty() {
-        return overflow(volume, bio);
-    }
-    enter(volume, bio);
+    enter(volume, bio, Turn::Last);
 }
 
-/// Puts a bio behind those that already wait for room in the table.
-fn overflow(volume: &Volume, bio: Bio) {
-    let mut state = volume.state.lock();
-    state.overflow.push(bio);
-    let work = state.has_work();
-    drop(state);
-    if work {
-        volume.work.raise();
-    }
+/// Where a bio stands among those that wait for room in the table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It has just arrived, behind all that wait.
+    Last,
+    /// It has waited longest.
+    First,
 }
 
 /// Puts a bio into the table and starts it if nothing is in its way; may sleep.
-pub(super) fn enter(volume: &Guarded<Volume>, bio: Bio) {
+pub(super) fn enter(volume: &Guarded<Volume>, bio: Bio, turn: Turn) {
     let Some(busy) = volume.enter() else { return bio.end(Err(ENODEV)) };
     // The clone is taken before the lock, and before the request is entered: whoever is in the table has all it needs
     // to end.
@@ -52,8 +47,14 @@ pub(super) fn enter(volume: &Guarded<Volume>, bio: Bio) {
         Err(error) => return bio.end(Err(error)),
     };
     let mut state = volume.state.lock();
-    if state.inflight.is_full() {
+    if state.inflight.is_full() || (turn == Turn::Last && !state.overflow.is_empty()) {
         state.overflow.push(bio);
+        // Room may have been made just before.
+        let work = state.has_work();
+        drop(state);
+        if work {
+            volume.work.raise();
+        }
         return;
     }
     let mut request = describe(&bio);

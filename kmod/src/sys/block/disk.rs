@@ -45,6 +45,7 @@ unsafe impl<T: Operations> Send for Disk<T> {}
 // SAFETY: The methods on shared references are made for several threads.
 unsafe impl<T: Operations> Sync for Disk<T> {}
 
+#[expect(improper_ctypes, reason = "a structure of the kernel with members that are empty in this configuration")]
 extern "C" {
     static mut __this_module: bindings::module;
 }
@@ -118,6 +119,9 @@ impl<T: Operations> Drop for Disk<T> {
     }
 }
 
+/// Most sectors of a request without data: 64 MiB.
+const LONG_SECTORS: u32 = 1 << 17;
+
 /// The limits of the disk below, where they matter to those above, and what this driver adds to them.
 fn limits(lower: &LowerDisk, max_bytes: u32) -> bindings::queue_limits {
     let mut limits: bindings::queue_limits = pin_init::zeroed();
@@ -141,6 +145,9 @@ fn limits(lower: &LowerDisk, max_bytes: u32) -> bindings::queue_limits {
         | bind::NETRAID_FEAT_FUA
         | bind::NETRAID_FEAT_STABLE_WRITES
         | bind::NETRAID_FEAT_IO_STAT;
+    // A target that cannot discard writes zeroes instead; one such request should take it a second, not an hour.
+    limits.max_hw_discard_sectors = limits.max_hw_discard_sectors.min(LONG_SECTORS);
+    limits.max_write_zeroes_sectors = limits.max_write_zeroes_sectors.min(LONG_SECTORS);
     // Not carried over the wire: erasing for good, zone appends, unmapping zeroes as a promise.
     limits.max_secure_erase_sectors = 0;
     limits.max_hw_zone_append_sectors = 0;

@@ -9,6 +9,8 @@
 
 mod msg;
 mod request;
+mod sentence;
 
 pub(crate) use msg::{Family, Message, Writer};
 pub(crate) use request::{c_string, display, Dump, Request};
+pub(crate) use sentence::prepare_sentences;

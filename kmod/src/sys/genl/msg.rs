@@ -164,5 +164,6 @@ impl Drop for Family {
     fn drop(&mut self) {
         // SAFETY: Registered by `register`.
         unsafe { bind::netraid_family_unregister() };
+        super::sentence::clear();
     }
 }

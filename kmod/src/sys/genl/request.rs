@@ -2,11 +2,10 @@
 
 //! What a caller asks for.
 
-use super::msg::Message;
+use super::{msg::Message, sentence};
 use crate::sys::{bind, net::NetNs};
 use core::{ffi::c_void, fmt, marker::PhantomData, ptr::NonNull};
 use kernel::{bindings, error::to_result, prelude::*, str::CStr};
-use netraid_core::name::FixedStr;
 
 /// A request being handled. The family's policy has checked its attributes by type, length and range.
 ///
@@ -106,8 +105,8 @@ impl<'a> Request<'a> {
 
     /// Refuses: `text` becomes the sentence in the extended acknowledgement, `error` its number.
     pub(crate) fn refuse(&self, error: impl Into<Error>, text: fmt::Arguments<'_>) -> Error {
-        if let Some(text) = sentence(text) {
-            // SAFETY: The text lives until this task returns to user space, after the acknowledgement was built.
+        if let Some(text) = sentence::keep(text) {
+            // SAFETY: The text lives until the acknowledgement was built, see there.
             unsafe { bind::netraid_info_error(self.info.as_ptr(), text) };
         }
         error.into()
@@ -141,23 +140,6 @@ impl<'a> Request<'a> {
         let skb = message.finish();
         // SAFETY: Ownership of the message passes to the call, whatever its result.
         to_result(unsafe { bind::netraid_msg_reply(skb, self.info.as_ptr()) })
-    }
-}
-
-/// Writes a sentence into memory that is freed when the calling task returns to user space.
-pub(super) fn sentence(text: fmt::Arguments<'_>) -> Option<*const kernel::ffi::c_char> {
-    const LEN: usize = 512;
-    let mut memory = KBox::new([0_u8; LEN], GFP_KERNEL).ok()?;
-    let text = FixedStr::<255>::format(text);
-    memory.iter_mut().zip(text.as_bytes()).for_each(|(to, from)| *to = *from);
-    let raw = KBox::into_raw(memory);
-    // SAFETY: The memory was allocated by kmalloc and is given away; on an error it is still ours.
-    if unsafe { bind::netraid_free_on_return(raw.cast()) } == 0 {
-        Some(raw.cast_const().cast())
-    } else {
-        // SAFETY: As above.
-        drop(unsafe { KBox::from_raw(raw) });
-        None
     }
 }
 
@@ -279,6 +261,8 @@ macro_rules! genl_handlers {
                 skb: *mut ::kernel::bindings::sk_buff,
                 info: *mut ::core::ffi::c_void,
             ) -> ::kernel::ffi::c_int {
+                // Memory must not come from writing to a mirror while a mirror may wait for this handler.
+                let _scope = $crate::sys::misc::NoIo::enter();
                 // SAFETY: Both are valid while the handler runs.
                 let request = unsafe { $crate::sys::genl::Request::from_raw(skb, info) };
                 match request.and_then(|request| $handler(&request)) {
@@ -297,6 +281,7 @@ macro_rules! genl_handlers {
                 skb: *mut ::kernel::bindings::sk_buff,
                 cb: *mut ::core::ffi::c_void,
             ) -> ::kernel::ffi::c_int {
+                let _scope = $crate::sys::misc::NoIo::enter();
                 // SAFETY: Both are valid while the handler runs.
                 let dump = unsafe { $crate::sys::genl::Dump::from_raw(skb, cb) };
                 match dump.and_then(|mut dump| {

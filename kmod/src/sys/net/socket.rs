@@ -79,11 +79,11 @@ impl Socket {
         })
     }
 
-    /// Sets what a mirror needs: no delay of small messages, memory without I/O, and an end to every send
-    /// after `timeout_ms`.
-    pub(crate) fn tune(&self, timeout_ms: u32) -> Result {
+    /// Sets what a mirror needs: no delay of small messages, memory without I/O, and a look at the clock after
+    /// every `timeout_ms` in which a send made no progress.
+    pub(crate) fn tune(&self, timeout_ms: u32) {
         // SAFETY: By the type invariant.
-        to_result(unsafe { bind::netraid_sock_tune(self.0.as_ptr(), timeout_ms) })
+        unsafe { bind::netraid_sock_tune(self.0.as_ptr(), timeout_ms) };
     }
 
     /// How long one [`Socket::receive`] waits for data.
@@ -112,39 +112,45 @@ impl Socket {
         unsafe { bind::netraid_sock_abort(self.0.as_ptr()) };
     }
 
-    /// Sends all of `data`; `more` says that more follows at once. Sleeps until it is queued, at most the time
-    /// given to [`Socket::tune`].
-    pub(crate) fn send(&self, data: &[u8], more: bool) -> Result {
-        let mut done = 0;
-        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+    /// Sends all of `data`; `more` says that more follows at once. Sleeps until it is queued. Each time the other side
+    /// has taken nothing for the time given to [`Socket::tune`], `patient` says whether to go on.
+    pub(crate) fn send(&self, data: &[u8], more: bool, patient: &dyn Fn() -> bool) -> Result {
+        Self::send_all(data.len() as u32, patient, |done| {
+            let rest = data.get(done as usize..).unwrap_or(&[]);
+            let (data, len) = (rest.as_ptr().cast::<c_void>(), rest.len() as u32);
             // SAFETY: By the type invariant; `rest` is valid for the call.
-            done += count(unsafe {
-                let data = rest.as_ptr().cast::<c_void>();
-                bind::netraid_sock_send(self.0.as_ptr(), data, rest.len() as u32, more)
-            })?;
+            unsafe { bind::netraid_sock_send(self.0.as_ptr(), data, len, more) }
+        })
+    }
+
+    fn send_all(len: u32, patient: &dyn Fn() -> bool, send: impl Fn(u32) -> i32) -> Result {
+        let mut done = 0;
+        while done < len {
+            match count(send(done)) {
+                Ok(sent) => done = done.saturating_add(sent as u32),
+                Err(error) if error == EAGAIN && patient() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
-    fn send_raw(&self, bio: *mut bindings::bio, len: u32) -> Result {
-        let mut done = 0;
-        while done < len {
+    fn send_raw(&self, bio: *mut bindings::bio, len: u32, patient: &dyn Fn() -> bool) -> Result {
+        Self::send_all(len, patient, |done| {
+            let left = len.saturating_sub(done);
             // SAFETY: `bio` is valid and has `len` bytes; see the callers.
-            done += count(unsafe {
-                bind::netraid_sock_send_bio(self.0.as_ptr(), bio, done, len - done)
-            })? as u32;
-        }
-        Ok(())
+            unsafe { bind::netraid_sock_send_bio(self.0.as_ptr(), bio, done, left) }
+        })
     }
 
     /// Sends the data of a bio; otherwise as [`Socket::send`].
-    pub(crate) fn send_bio(&self, bio: &Bio) -> Result {
-        self.send_raw(bio.as_ptr(), bio.len())
+    pub(crate) fn send_bio(&self, bio: &Bio, patient: &dyn Fn() -> bool) -> Result {
+        self.send_raw(bio.as_ptr(), bio.len(), patient)
     }
 
     /// Sends the data of a bio with pages of its own; otherwise as [`Socket::send`].
-    pub(crate) fn send_paged<C>(&self, bio: &PagedBio<C>) -> Result {
-        self.send_raw(bio.rewound(), bio.len())
+    pub(crate) fn send_paged<C>(&self, bio: &PagedBio<C>, patient: &dyn Fn() -> bool) -> Result {
+        self.send_raw(bio.rewound(), bio.len(), patient)
     }
 
     /// Receives up to `data.len()` bytes, at least one.
