@@ -5,6 +5,7 @@
 //! everything down, looks at what the kernels said, and wipes the disks.
 
 mod bad_disks;
+mod bad_names;
 mod bypass;
 mod framework;
 mod harness;
@@ -17,11 +18,5 @@ mod roles;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main([
-        framework::CASES,
-        bad_disks::CASES,
-        link::CASES,
-        replication::CASES,
-        roles::CASES,
-    ])
+    harness::main([framework::CASES, bad_disks::CASES, bad_names::CASES, link::CASES, replication::CASES, resync::CASES, roles::CASES])
 }
