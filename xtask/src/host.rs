@@ -22,6 +22,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bash", "bash"),
     ("chroot", "coreutils"),
     ("dpkg-deb", "dpkg"),
+    ("git", "git"),
     ("mmdebstrap", "mmdebstrap"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("tar", "tar"),
@@ -36,6 +37,7 @@ const FILES: &[(&str, &str)] = &[
         "debian-archive-keyring",
     ),
     ("/usr/lib/x86_64-linux-gnu/libc.a", "libc6-dev"),
+    ("/usr/sbin/mke2fs", "e2fsprogs"),
 ];
 
 /// How commands are run as administrator.
