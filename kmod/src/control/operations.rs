@@ -207,7 +207,8 @@ pub(super) fn mirror_promote(request: &Request<'_>) -> Result {
             format_args!("the disk of mirror '{name}' holds no copy yet; let a source fill it first"),
         )
     };
-    let geometry = knows.geometry.ok_or_else(no_copy)?;
+    // The size is known from the first greeting on; a copy is there once a resync was complete.
+    let geometry = knows.geometry.filter(|_| knows.generation != 0).ok_or_else(no_copy)?;
     let (disk, paused) = match mirror.take(knows) {
         Active::Target(target) => {
             let disk = target.handle.leg.lower.clone();

@@ -60,6 +60,8 @@ pub(super) struct Inner {
     pub(super) link: Option<Arc<Link>>,
     pub(super) peer: Peer,
     pub(super) reason: Text,
+    /// Why the running resync became necessary.
+    pub(super) cause: Text,
     pub(super) progress: Option<Progress>,
     pub(super) last_resync: ResyncStatus,
     pub(super) marked_all: bool,
@@ -93,6 +95,7 @@ impl SourceLeg {
             link: None,
             peer: Peer::default(),
             reason: Text::truncated("the target has not been reached yet"),
+            cause: Text::EMPTY,
             progress: None,
             last_resync: ResyncStatus::default(),
             marked_all: false,
@@ -194,10 +197,8 @@ impl SourceLeg {
 
     fn start_resync(&self, inner: &mut Inner, now: u64) {
         let counters = self.volume.counters();
-        let geometry = &self.volume.geometry;
-        let bytes = counters.dirty_chunks.saturating_mul(u64::from(geometry.chunk_size()));
         let full = core::mem::take(&mut inner.marked_all);
-        inner.progress = Some(Progress::start(now, bytes.min(geometry.size())));
+        inner.progress = Some(Progress::start(now, counters.dirty_bytes));
         inner.last_resync.count = inner.last_resync.count.saturating_add(1);
         inner.last_resync.full = full;
         inner.copied_before = counters.copied_bytes;
@@ -296,7 +297,8 @@ impl Inner {
     fn shown_reason(&self) -> Text {
         use netraid_core::state::LegState::{FullyOperational, Resyncing};
         match self.machine.view() {
-            FullyOperational | Resyncing => Text::EMPTY,
+            FullyOperational => Text::EMPTY,
+            Resyncing => self.cause,
             _ => self.reason,
         }
     }

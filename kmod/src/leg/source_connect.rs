@@ -200,6 +200,14 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
         Plan::Full | Plan::StayPaused { full: true, .. } => true,
         Plan::InSync | Plan::Partial { .. } | Plan::StayPaused { full: false, .. } => false,
     };
+    inner.cause = Text::truncated(match inner.peer.instance {
+        None => "the target is new to this mirror",
+        Some(known) if known != welcome.instance => {
+            "the target was restarted or stopped, and what it holds is not known"
+        }
+        Some(_) if full => "what the target holds is not known",
+        Some(_) => "the connection was lost while the application wrote",
+    });
     inner.connects = inner.connects.saturating_add(1);
     inner.attempts = 0;
     inner.peer = Peer {

@@ -88,7 +88,10 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
     let event = match asked {
         Some(Kind::ResyncDone) if fine => Event::DoneAcked,
         Some(Kind::Pause) if fine => Event::PauseAcked,
-        Some(Kind::Resume) if fine => Event::ResumeAcked,
+        Some(Kind::Resume) if fine => {
+            leg.inner.lock().cause = Text::truncated("replication was paused");
+            Event::ResumeAcked
+        }
         Some(Kind::Resume) => {
             let peer = leg.inner.lock().peer.name;
             let reason = Text::format(format_args!("{peer} does not resume: {}", reply.reason));

@@ -206,6 +206,7 @@ impl Volume {
         let state = self.state.lock();
         Counters {
             dirty_chunks: state.remote.dirty.ones(),
+            dirty_bytes: self.dirty_bytes(&state.remote.dirty),
             outstanding: state.remote.outstanding,
             replicated_bytes: state.remote.replicated_bytes,
             copied_bytes: state.remote.copied_bytes,
@@ -219,7 +220,7 @@ impl Volume {
         if let Some(kind) = state.remote.control.take() {
             let mut header = Header::new(kind);
             match kind {
-                Kind::ResyncStart => header.span = self.dirty_bytes(state.remote.dirty.ones()),
+                Kind::ResyncStart => header.span = self.dirty_bytes(&state.remote.dirty),
                 Kind::ResyncDone => header.offset = generation,
                 _ => {}
             }
@@ -244,8 +245,13 @@ impl Volume {
         }
     }
 
-    fn dirty_bytes(&self, chunks: u64) -> u64 {
-        chunks.saturating_mul(u64::from(self.geometry.chunk_size())).min(self.geometry.size())
+    /// Bytes of the marked chunks; the last chunk of a disk may be short.
+    fn dirty_bytes(&self, dirty: &RemoteMap) -> u64 {
+        let geometry = &self.geometry;
+        let chunk_size = u64::from(geometry.chunk_size());
+        let last = geometry.chunks().saturating_sub(1);
+        let short = if dirty.get(last) { chunk_size.saturating_sub(geometry.bytes_of(last).1) } else { 0 };
+        dirty.ones().saturating_mul(chunk_size).saturating_sub(short)
     }
 
     /// Takes back what [`Volume::next_outgoing`] lent, whether it was sent or not.

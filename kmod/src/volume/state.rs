@@ -48,6 +48,8 @@ pub(super) struct Request {
 pub(crate) struct Counters {
     /// Chunks the target may miss.
     pub(crate) dirty_chunks: u64,
+    /// Bytes of those chunks.
+    pub(crate) dirty_bytes: u64,
     /// Requests queued or sent and not confirmed.
     pub(crate) outstanding: u32,
     /// Bytes of application writes the target confirmed.

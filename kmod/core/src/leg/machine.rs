@@ -95,7 +95,7 @@ impl Machine {
     pub const fn view(&self) -> LegState {
         match self.state {
             State::Synced => LegState::FullyOperational,
-            State::Merging | State::Starting | State::Resyncing | State::Finishing => LegState::Resyncing,
+            State::Resyncing | State::Finishing => LegState::Resyncing,
             State::Paused => LegState::Paused,
             // Not yet a pause that both sides stand by.
             State::Pausing | State::PauseSent => LegState::OutOfSync,
