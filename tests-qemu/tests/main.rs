@@ -18,5 +18,13 @@ mod roles;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main([framework::CASES, bad_disks::CASES, bad_names::CASES, link::CASES, replication::CASES, resync::CASES, roles::CASES])
+    harness::main([
+        framework::CASES,
+        bad_disks::CASES,
+        bad_names::CASES,
+        link::CASES,
+        replication::CASES,
+        resync::CASES,
+        roles::CASES,
+    ])
 }

@@ -61,7 +61,9 @@ impl<'a> Mirror<'a> {
     /// The same with more options of `extend`.
     pub(crate) fn extend_with(&self, options: &str) -> Result<()> {
         let to = self.target.ip();
-        self.source.ctl(&format!("extend data --to {to} --yes {options}")).ok()?;
+        self.source
+            .ctl(&format!("extend data --to {to} --yes {options}"))
+            .ok()?;
         Ok(())
     }
 
@@ -76,10 +78,17 @@ impl<'a> Mirror<'a> {
         status(self.source, "data")
     }
 
+    /// The source's network leg.
+    pub(crate) fn leg(&self) -> Result<Value> {
+        Ok(self.status()?["legs"][1].clone())
+    }
+
     /// A number of the source's network leg.
     pub(crate) fn count(&self, name: &str) -> Result<u64> {
         let status = self.status()?;
-        status["legs"][1][name].as_u64().with_context(|| format!("{name} in {status}"))
+        status["legs"][1][name]
+            .as_u64()
+            .with_context(|| format!("{name} in {status}"))
     }
 
     /// Both disks have the same content.
@@ -103,7 +112,10 @@ pub(crate) fn refused(node: &Node, arguments: &str, parts: &[&str]) -> Result<()
     let output = node.ctl(arguments).exits(2)?;
     for part in parts {
         let said = output.stderr.trim_end();
-        ensure!(said.contains(part), "`{arguments}` was to be refused with `{part}`: {said}");
+        ensure!(
+            said.contains(part),
+            "`{arguments}` was to be refused with `{part}`: {said}"
+        );
     }
     Ok(())
 }
