@@ -185,15 +185,6 @@ fn events_tell_what_caused_each_resync(cluster: &Cluster) -> Result<()> {
         reason.contains("10.77.0.2") || reason.contains("adam was lost"),
         "{reason}"
     );
-    for event in events.seen() {
-        println!(
-            "{} {} {} {}",
-            event["event"],
-            event["reason"],
-            event["mirror"]["legs"][1]["state"],
-            event["mirror"]["legs"][1]["connection"]
-        );
-    }
     Ok(())
 }
 
