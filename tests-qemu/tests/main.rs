@@ -11,6 +11,7 @@ mod framework;
 mod harness;
 mod link;
 mod mirror;
+mod pause;
 mod replication;
 mod resync;
 mod roles;
@@ -26,5 +27,6 @@ fn main() -> ExitCode {
         replication::CASES,
         resync::CASES,
         roles::CASES,
+        pause::CASES,
     ])
 }

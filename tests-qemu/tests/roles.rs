@@ -40,7 +40,7 @@ fn a_promoted_target_has_every_acknowledged_write(cluster: &Cluster) -> Result<(
         state["role"] == "source" && state["device"] == "/dev/netraid0",
         "{state}"
     );
-    let mut more = Workload::start(mirror.target, "/dev/netraid0", Plan::new(10, 512).count(50))?;
+    let mut more = Workload::start(mirror.target, "/dev/netraid0", Plan::new(10, 512).first(8192).count(50))?;
     more.finish(SOON)?;
     ensure!(more.judge_disk(mirror.target.disk("vdb")?)?.good());
     Ok(())
@@ -85,8 +85,10 @@ fn a_target_holds_its_disk_and_has_no_device(cluster: &Cluster) -> Result<()> {
     ensure!(state["device"].is_null() && state["device_present"] == false, "{state}");
     for node in [mirror.source, mirror.target] {
         let before = node.disk("vdb")?.sha256(1 << 20)?;
-        let mount = node.sh("mount -t ext4 /dev/vdb /mnt").run()?;
-        ensure!(mount.code == 32 && mount.stderr.contains("busy"), "{mount:?}");
+        let mount = "import ctypes; libc = ctypes.CDLL(None, use_errno=True); \
+                     print(libc.mount(b'/dev/vdb', b'/mnt', b'ext4', 0, None), ctypes.get_errno())";
+        let mount = node.command(&["python3", "-c", mount]).ok()?;
+        ensure!(mount.trim() == "-1 16", "{}: mount: {mount}", node.name());
         let mkfs = node.sh("mkfs.ext4 -q -F /dev/vdb").run()?;
         ensure!(mkfs.code == 1 && mkfs.stderr.contains("in use"), "{mkfs:?}");
         let claim = "import os; os.open('/dev/vdb', os.O_RDWR | os.O_EXCL)";
@@ -139,7 +141,8 @@ fn after_a_switchover_the_direction_is_the_other_one(cluster: &Cluster) -> Resul
         Ok(())
     };
     roles(["source", "target"], "eve -> adam")?;
-    eve.sh("head -c 4M /dev/urandom > /dev/netraid0 && sync").ok()?;
+    eve.sh("head -c 4M /dev/urandom | dd of=/dev/netraid0 bs=1M seek=32 conv=fsync status=none")
+        .ok()?;
     eve.ctl("demote data").ok()?;
     eve.sh("test ! -e /dev/netraid0").ok()?;
     adam.ctl("promote data").ok()?;
