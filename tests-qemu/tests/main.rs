@@ -15,6 +15,7 @@ mod pause;
 mod replication;
 mod resync;
 mod roles;
+mod status;
 
 use std::process::ExitCode;
 
@@ -28,5 +29,6 @@ fn main() -> ExitCode {
         resync::CASES,
         roles::CASES,
         pause::CASES,
+        status::CASES,
     ])
 }
