@@ -19,6 +19,8 @@ pub mod errno {
     pub const EEXIST: i32 = 17;
     /// Another program listens there.
     pub const EADDRINUSE: i32 = 98;
+    /// It is no address of this machine.
+    pub const EADDRNOTAVAIL: i32 = 99;
     /// It is so already.
     pub const EALREADY: i32 = 114;
 }

@@ -3,14 +3,11 @@
 
 use anyhow::Result;
 
-use super::support::{by_name, look, with_listen};
+use super::support::{by_name, listen_step, look, with_listen};
 use crate::addr;
 use crate::cli::Demote;
 use crate::env::Env;
-use crate::error::{
-    errno::{EADDRINUSE, EBUSY},
-    refused, Status,
-};
+use crate::error::{errno::EBUSY, refused, Status};
 use crate::gen::{cmd, Role};
 use crate::nl::Client;
 
@@ -32,8 +29,7 @@ pub(super) fn run(args: &Demote, env: &mut Env<'_>) -> Result<Status> {
     client.request(cmd::MIRROR_DEMOTE, &request).map_err(|error| {
         refused(&action, error, |errno| match errno {
             EBUSY => Some("close what uses the block device (umount) first".to_owned()),
-            EADDRINUSE => Some("choose another address or port with --listen".to_owned()),
-            _ => None,
+            _ => listen_step(errno).map(str::to_owned),
         })
     })?;
     writeln!(

@@ -121,9 +121,18 @@ pub(super) fn disks_of_mirrors(client: &mut Client, action: &str) -> Result<Vec<
 pub(super) fn new_step(number: i32) -> Option<&'static str> {
     match number {
         errno::EEXIST => Some("`netraid-ctl status` shows what there is; choose another name or number"),
-        errno::EADDRINUSE => Some("choose another address or port with --listen"),
+        errno::EADDRINUSE | errno::EADDRNOTAVAIL => listen_step(number),
         errno::EBUSY => Some("`netraid-ctl disks --all` may say who uses it"),
         errno::ENOENT => Some("`netraid-ctl disks` lists the disks that can be used"),
+        _ => None,
+    }
+}
+
+/// The next step when a place to listen was refused.
+pub(super) fn listen_step(number: i32) -> Option<&'static str> {
+    match number {
+        errno::EADDRINUSE => Some("choose another address or port with --listen"),
+        errno::EADDRNOTAVAIL => Some("`ip address` lists those it has; choose one of them with --listen"),
         _ => None,
     }
 }

@@ -180,6 +180,23 @@ fn a_port_in_use_is_said_with_the_option_that_changes_it() {
     );
 }
 
+#[test]
+fn an_address_of_another_machine_is_said_with_where_to_find_ones_own() {
+    let mirrors = [vec![], vec![source("data")]];
+    for (mirrors, command) in mirrors
+        .into_iter()
+        .zip(["join data --disk /dev/vdb --yes", "demote data"])
+    {
+        let fake = Fake::new(mirrors);
+        fake.refuse(99, "10.0.0.9:7900 is not an address of this machine");
+        let ran = run(&fake, command);
+        assert_eq!(ran.status, 2);
+        let sentence =
+            "is not an address of this machine; `ip address` lists those it has; choose one of them with --listen";
+        assert!(ran.err.contains(sentence), "{}", ran.err);
+    }
+}
+
 /// Covers: S82.
 #[test]
 fn extend_sends_one_leg_and_says_what_is_lost() {
