@@ -6,6 +6,7 @@
 
 mod bad_disks;
 mod bad_names;
+mod bad_peers;
 mod bypass;
 mod framework;
 mod harness;
@@ -20,15 +21,5 @@ mod status;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main([
-        framework::CASES,
-        bad_disks::CASES,
-        bad_names::CASES,
-        link::CASES,
-        replication::CASES,
-        resync::CASES,
-        roles::CASES,
-        pause::CASES,
-        status::CASES,
-    ])
+    harness::main([framework::CASES, bad_disks::CASES, bad_names::CASES, bad_peers::CASES, link::CASES, pause::CASES, replication::CASES, resync::CASES, roles::CASES, status::CASES])
 }
