@@ -89,12 +89,7 @@ struct Logged {
 const LOG_MS: u64 = 60_000;
 
 impl Mirror {
-    pub(super) fn new(
-        id: u32,
-        name: Name,
-        disk: CString,
-        (node_name, node_uuid): (Name, Id),
-    ) -> Result<Arc<Self>> {
+    pub(super) fn new(id: u32, name: Name, disk: CString, (node_name, node_uuid): (Name, Id)) -> Result<Arc<Self>> {
         let state = State {
             active: Active::Stopped(Knowledge::default()),
             uuid: None,
@@ -102,7 +97,10 @@ impl Mirror {
             geometry: None,
             disk_number: None,
         };
-        let logged = Logged { at_ms: 0, text: Text::EMPTY };
+        let logged = Logged {
+            at_ms: 0,
+            text: Text::EMPTY,
+        };
         Arc::pin_init(
             pin_init!(Self {
                 id,
@@ -143,7 +141,10 @@ impl Mirror {
             if recent && logged.text == *text {
                 return;
             }
-            *logged = Logged { at_ms: now, text: *text };
+            *logged = Logged {
+                at_ms: now,
+                text: *text,
+            };
         }
         pr_info!("mirror {}: {}\n", self.name.as_str(), text.as_str());
     }

@@ -7,6 +7,7 @@ use super::{
     notify::observe,
     registry,
 };
+use crate::sys::errno::{EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP};
 use crate::{
     leg::{Knowledge, Paused, TargetConfig, TargetHandle, Timing},
     sys::{
@@ -17,7 +18,6 @@ use crate::{
     },
     volume::{device_name, FrontDisk, Running, Volume},
 };
-use crate::sys::errno::{EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::chunk::{default_chunk_size, Geometry};
 
@@ -27,7 +27,10 @@ impl Mirror {
         let disk = LowerDisk::open(&self.disk).map_err(|error| self.refuse_disk(request, error))?;
         let path = display(&self.disk);
         if disk.is_read_only() {
-            return Err(request.refuse(EROFS, format_args!("{path} is write-protected; make it writable with `blockdev --setrw`")));
+            return Err(request.refuse(
+                EROFS,
+                format_args!("{path} is write-protected; make it writable with `blockdev --setrw`"),
+            ));
         }
         if disk.is_zoned() {
             return Err(request.refuse(
@@ -66,18 +69,16 @@ impl Mirror {
             return request.refuse(error, format_args!("{path} can't be written; it is write-protected"));
         }
         let errno = -error.to_errno();
-        request.refuse(error, format_args!("{path} can't be opened (error {errno}); look at the kernel log"))
+        request.refuse(
+            error,
+            format_args!("{path} can't be opened (error {errno}); look at the kernel log"),
+        )
     }
 
     /// The chunks of a new mirror on `disk`.
-    pub(super) fn geometry(
-        request: &Request<'_>,
-        disk: &LowerDisk,
-        chunk_size: Option<u32>,
-    ) -> Result<Geometry> {
+    pub(super) fn geometry(request: &Request<'_>, disk: &LowerDisk, chunk_size: Option<u32>) -> Result<Geometry> {
         let chunk_size = chunk_size.unwrap_or_else(|| default_chunk_size(disk.size()));
-        Geometry::new(disk.size(), chunk_size)
-            .map_err(|error| request.refuse(EINVAL, format_args!("{error}")))
+        Geometry::new(disk.size(), chunk_size).map_err(|error| request.refuse(EINVAL, format_args!("{error}")))
     }
 
     /// Brings the device up over `disk`; `paused` is what a target had already.
@@ -105,7 +106,13 @@ impl Mirror {
             None => FrontDisk::new(name.as_str(), running.volume.clone()).map_err(failed)?,
         };
         let generation = u64::from_le_bytes(misc::random()) | 1;
-        Ok(Source { leg: None, front, running, generation, _module: ModuleRef::take() })
+        Ok(Source {
+            leg: None,
+            front,
+            running,
+            generation,
+            _module: ModuleRef::take(),
+        })
     }
 
     /// Listens for a source that writes to `disk`.
@@ -118,12 +125,21 @@ impl Mirror {
         knows: Knowledge,
     ) -> Result<Target> {
         let (address, timing) = listen;
-        let config = TargetConfig { node: self.node(), address, timing, net, observer: observe };
+        let config = TargetConfig {
+            node: self.node(),
+            address,
+            timing,
+            net,
+            observer: observe,
+        };
         let handle = TargetHandle::start(config, disk, knows).map_err(|error| {
             if error == EADDRINUSE {
                 request.refuse(
                     error,
-                    format_args!("port {} is in use on this machine; choose another with --listen", address.port),
+                    format_args!(
+                        "port {} is in use on this machine; choose another with --listen",
+                        address.port
+                    ),
                 )
             } else if error == EADDRNOTAVAIL {
                 request.refuse(error, format_args!("{address} is not an address of this machine"))
@@ -132,7 +148,11 @@ impl Mirror {
                 request.refuse(error, format_args!("listening on {address} failed (error {errno})"))
             }
         })?;
-        Ok(Target { handle, listen, _module: ModuleRef::take() })
+        Ok(Target {
+            handle,
+            listen,
+            _module: ModuleRef::take(),
+        })
     }
 
     /// Puts a mirror into a role, and drops what it owned before, outside the lock.

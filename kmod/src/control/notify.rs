@@ -79,7 +79,9 @@ fn send(
 
 /// What legs report to, see [`crate::leg::Observer`].
 pub(super) fn observe(mirror_id: u32, leg_id: u32, report: Report) {
-    let Some(mirror) = registry::by_id(mirror_id) else { return };
+    let Some(mirror) = registry::by_id(mirror_id) else {
+        return;
+    };
     let (kind, reason) = match report {
         Report::Changed(reason) => (uapi::NETRAID_EVENT_KIND_LEG_CHANGED, reason),
         Report::Progress => (uapi::NETRAID_EVENT_KIND_RESYNC_PROGRESS, Text::EMPTY),

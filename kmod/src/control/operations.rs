@@ -9,6 +9,7 @@ use super::{
     params, registry,
     registry::Taken,
 };
+use crate::sys::errno::{EALREADY, ENODATA, EOPNOTSUPP};
 use crate::{
     leg::{Knowledge, SourceConfig, SourceHandle},
     sys::{
@@ -17,7 +18,6 @@ use crate::{
         misc,
     },
 };
-use crate::sys::errno::{EALREADY, ENODATA, EOPNOTSUPP};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::Event,
@@ -32,15 +32,15 @@ const LEG: u32 = 1;
 pub(super) fn mirror_get(request: &Request<'_>) -> Result {
     let mirror = match request.u32(uapi::NETRAID_A_MIRROR_ID) {
         Some(id) if request.text(uapi::NETRAID_A_MIRROR_NAME).is_none() => registry::by_id(id)
-            .ok_or_else(|| {
-                request.refuse(ENOENT, format_args!("there is no mirror number {id} on this machine"))
-            })?,
+            .ok_or_else(|| request.refuse(ENOENT, format_args!("there is no mirror number {id} on this machine")))?,
         _ => params::mirror(request)?,
     };
     // Before the view is taken: an event in between is told again, none is lost.
     let seq = notify::last();
     let view = mirror.view();
-    request.reply(uapi::NETRAID_CMD_MIRROR_GET, |msg| encode::mirror(msg, &mirror, &view, seq))
+    request.reply(uapi::NETRAID_CMD_MIRROR_GET, |msg| {
+        encode::mirror(msg, &mirror, &view, seq)
+    })
 }
 
 /// All mirrors, in the order of their numbers.
@@ -79,7 +79,10 @@ pub(super) fn mirror_new(request: &Request<'_>) -> Result {
         ),
         Taken::Id => {
             let id = wanted.unwrap_or(0);
-            request.refuse(EEXIST, format_args!("/dev/netraid{id} belongs to another mirror; choose another number"))
+            request.refuse(
+                EEXIST,
+                format_args!("/dev/netraid{id} belongs to another mirror; choose another number"),
+            )
         }
         Taken::Memory => ENOMEM,
     })?;
@@ -100,7 +103,8 @@ pub(super) fn mirror_new(request: &Request<'_>) -> Result {
     request.reply(uapi::NETRAID_CMD_MIRROR_NEW, |msg| {
         msg.text(uapi::NETRAID_A_MIRROR_NAME, mirror.name.as_str())?;
         msg.u32(uapi::NETRAID_A_MIRROR_ID, mirror.id)?;
-        view.uuid.map_or(Ok(()), |uuid| msg.bytes(uapi::NETRAID_A_MIRROR_UUID, &uuid))
+        view.uuid
+            .map_or(Ok(()), |uuid| msg.bytes(uapi::NETRAID_A_MIRROR_UUID, &uuid))
     })
 }
 
@@ -123,10 +127,13 @@ fn new_target(request: &Request<'_>, mirror: &Mirror) -> Result {
     Ok(())
 }
 
-fn listen(
-    request: &Request<'_>,
-) -> Result<(crate::sys::net::Address, crate::leg::Timing)> {
-    params::address(request, &params::OF_MIRROR, |id| request.u32(id), |id| request.bytes(id))
+fn listen(request: &Request<'_>) -> Result<(crate::sys::net::Address, crate::leg::Timing)> {
+    params::address(
+        request,
+        &params::OF_MIRROR,
+        |id| request.u32(id),
+        |id| request.bytes(id),
+    )
 }
 
 /// Finds the mirror and waits for its turn; a mirror deleted meanwhile is not there any more.
@@ -174,7 +181,9 @@ fn stop(request: &Request<'_>, mirror: &Mirror) -> Result<bool> {
         let (id, name) = (mirror.id, mirror.name);
         request.refuse(
             EBUSY,
-            format_args!("/dev/netraid{id} is in use ({opens} open); unmount it first, or stop mirror '{name}' with --force"),
+            format_args!(
+                "/dev/netraid{id} is in use ({opens} open); unmount it first, or stop mirror '{name}' with --force"
+            ),
         )
     };
     let knows = match &mirror.state.lock().active {
@@ -182,7 +191,12 @@ fn stop(request: &Request<'_>, mirror: &Mirror) -> Result<bool> {
         Active::Source(source) => {
             source.front.close(force).map_err(busy)?;
             let geometry = Some(source.running.volume.geometry);
-            Knowledge { geometry, begun: true, generation: source.generation, ..Knowledge::default() }
+            Knowledge {
+                geometry,
+                begun: true,
+                generation: source.generation,
+                ..Knowledge::default()
+            }
         }
         Active::Target(target) => {
             target.handle.leg.close_device(force).map_err(busy)?;
@@ -221,7 +235,11 @@ pub(super) fn mirror_promote(request: &Request<'_>) -> Result {
     if disk.size() < geometry.size() {
         return Err(request.refuse(
             ENOSPC,
-            format_args!("the disk has {} bytes, mirror '{name}' has {}; it is not the disk it was", disk.size(), geometry.size()),
+            format_args!(
+                "the disk has {} bytes, mirror '{name}' has {}; it is not the disk it was",
+                disk.size(),
+                geometry.size()
+            ),
         ));
     }
     let source = mirror.open_source(request, disk.clone(), geometry, paused)?;
@@ -260,7 +278,10 @@ fn may_promote(request: &Request<'_>, mirror: &Mirror) -> Result<Knowledge> {
             if let Some(ms) = leg.source_silence_ms() {
                 return Err(request.refuse(
                     EBUSY,
-                    format_args!("{} is the source of mirror '{name}' and connected (heard {ms} ms ago); stop it there first", knows.source),
+                    format_args!(
+                        "{} is the source of mirror '{name}' and connected (heard {ms} ms ago); stop it there first",
+                        knows.source
+                    ),
                 ));
             }
             Ok(knows)
@@ -283,7 +304,10 @@ pub(super) fn mirror_demote(request: &Request<'_>) -> Result {
             ));
         };
         source.front.close(false).map_err(|opens| {
-            request.refuse(EBUSY, format_args!("/dev/netraid{id} is in use ({opens} open); unmount it first"))
+            request.refuse(
+                EBUSY,
+                format_args!("/dev/netraid{id} is in use ({opens} open); unmount it first"),
+            )
         })?;
         let volume = &source.running.volume;
         let knows = Knowledge {
@@ -318,9 +342,11 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
             format_args!("the leg is missing; give address and port of the target"),
         ));
     };
-    let (address, timing) =
-        params::address(request, &params::OF_LEG, |id| nest.u32(id), |id| nest.bytes(id))?;
-    if nest.u32(uapi::NETRAID_A_LEG_REPLICATION).is_some_and(|replication| replication != 0) {
+    let (address, timing) = params::address(request, &params::OF_LEG, |id| nest.u32(id), |id| nest.bytes(id))?;
+    if nest
+        .u32(uapi::NETRAID_A_LEG_REPLICATION)
+        .is_some_and(|replication| replication != 0)
+    {
         return Err(request.refuse(
             EOPNOTSUPP,
             format_args!("only synchronous replication is offered in this version"),
@@ -363,7 +389,10 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
 fn not_source(request: &Request<'_>, mirror: &Mirror) -> Error {
     request.refuse(
         EROFS,
-        format_args!("this machine is not the source of mirror '{}'; do it on the source", mirror.name),
+        format_args!(
+            "this machine is not the source of mirror '{}'; do it on the source",
+            mirror.name
+        ),
     )
 }
 
@@ -394,7 +423,10 @@ fn find_leg(request: &Request<'_>, mirror: &Mirror) -> Result<Arc<crate::leg::So
     leg.filter(|_| id == LEG).ok_or_else(|| {
         request.refuse(
             ENOENT,
-            format_args!("mirror '{}' has no network leg {id}; `netraid-ctl status` lists its legs", mirror.name),
+            format_args!(
+                "mirror '{}' has no network leg {id}; `netraid-ctl status` lists its legs",
+                mirror.name
+            ),
         )
     })
 }
@@ -403,7 +435,10 @@ fn find_leg(request: &Request<'_>, mirror: &Mirror) -> Result<Arc<crate::leg::So
 pub(super) fn leg_pause(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let leg = find_leg(request, &mirror)?;
-    leg.fire(Event::Pause, Some(Text::truncated("replication is paused by an operator")));
+    leg.fire(
+        Event::Pause,
+        Some(Text::truncated("replication is paused by an operator")),
+    );
     drop(operation);
     Ok(())
 }
@@ -413,7 +448,10 @@ pub(super) fn leg_resume(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let leg = find_leg(request, &mirror)?;
     let was_paused = leg.status().state == LegState::Paused;
-    leg.fire(Event::Resume, was_paused.then(|| Text::truncated("replication is being resumed")));
+    leg.fire(
+        Event::Resume,
+        was_paused.then(|| Text::truncated("replication is being resumed")),
+    );
     drop(operation);
     Ok(())
 }

@@ -36,11 +36,9 @@ pub(super) fn name(request: &Request<'_>) -> Result<Name> {
     let Some(bytes) = request.text(id) else {
         return Err(request.refuse_attr(id, EINVAL, format_args!("the name of the mirror is missing")));
     };
-    let text = core::str::from_utf8(bytes).map_err(|_| {
-        request.refuse_attr(id, EINVAL, format_args!("the name of the mirror is not UTF-8"))
-    })?;
-    check_mirror_name(text)
-        .map_err(|error| request.refuse_attr(id, EINVAL, format_args!("{error}")))?;
+    let text = core::str::from_utf8(bytes)
+        .map_err(|_| request.refuse_attr(id, EINVAL, format_args!("the name of the mirror is not UTF-8")))?;
+    check_mirror_name(text).map_err(|error| request.refuse_attr(id, EINVAL, format_args!("{error}")))?;
     Name::new(text).map_err(|_| EINVAL)
 }
 
@@ -66,15 +64,9 @@ pub(super) fn disk(request: &Request<'_>) -> Result<CString> {
         ));
     };
     if bytes.first() != Some(&b'/') {
-        return Err(request.refuse_attr(
-            id,
-            EINVAL,
-            format_args!("the path of the disk has to begin with '/'"),
-        ));
+        return Err(request.refuse_attr(id, EINVAL, format_args!("the path of the disk has to begin with '/'")));
     }
-    c_string(bytes).map_err(|error| {
-        request.refuse_attr(id, error, format_args!("the path of the disk is not UTF-8"))
-    })
+    c_string(bytes).map_err(|error| request.refuse_attr(id, error, format_args!("the path of the disk is not UTF-8")))
 }
 
 /// The role wanted; source unless said otherwise.
@@ -155,5 +147,11 @@ pub(super) fn address<'a>(
             ),
         ));
     }
-    Ok((address, Timing { heartbeat_ms, timeout_ms }))
+    Ok((
+        address,
+        Timing {
+            heartbeat_ms,
+            timeout_ms,
+        },
+    ))
 }

@@ -51,7 +51,11 @@ fn find(matches: impl Fn(&Mirror) -> bool) -> Option<Arc<Mirror>> {
 /// The first mirror whose number is at least `id`, and the generation of the list.
 pub(super) fn from_id(id: u64) -> (Option<Arc<Mirror>>, u64) {
     let registry = REGISTRY.lock();
-    let next = registry.mirrors.iter().find(|mirror| u64::from(mirror.id) >= id).cloned();
+    let next = registry
+        .mirrors
+        .iter()
+        .find(|mirror| u64::from(mirror.id) >= id)
+        .cloned();
     (next, registry.generation)
 }
 
@@ -73,7 +77,10 @@ pub(super) fn add(
     let mirror = make(id).map_err(|_| Taken::Memory)?;
     let place = registry.mirrors.iter().position(|mirror| mirror.id > id);
     let place = place.unwrap_or(registry.mirrors.len());
-    registry.mirrors.push(mirror.clone(), GFP_KERNEL).map_err(|_| Taken::Memory)?;
+    registry
+        .mirrors
+        .push(mirror.clone(), GFP_KERNEL)
+        .map_err(|_| Taken::Memory)?;
     if let Some(tail) = registry.mirrors.get_mut(place..) {
         tail.rotate_right(1);
     }
@@ -83,14 +90,19 @@ pub(super) fn add(
 
 /// The list is sorted, so the first gap is where number and place differ.
 fn lowest_free(mirrors: &[Arc<Mirror>]) -> u32 {
-    (0..).zip(mirrors).find(|(id, mirror)| mirror.id != *id).map_or(mirrors.len() as u32, |it| it.0)
+    (0..)
+        .zip(mirrors)
+        .find(|(id, mirror)| mirror.id != *id)
+        .map_or(mirrors.len() as u32, |it| it.0)
 }
 
 /// Takes a mirror out of the list.
 pub(super) fn remove(id: u32) {
     let removed = {
         let mut registry = REGISTRY.lock();
-        let Some(place) = registry.mirrors.iter().position(|mirror| mirror.id == id) else { return };
+        let Some(place) = registry.mirrors.iter().position(|mirror| mirror.id == id) else {
+            return;
+        };
         registry.generation = registry.generation.wrapping_add(1);
         registry.mirrors.remove(place).ok()
     };

@@ -3,13 +3,13 @@
 //! One connection: messages in, messages out, and an ear for silence.
 
 use super::Timing;
+use crate::sys::errno::ECONNRESET;
 use crate::sys::{
     block::{Bio, PagedBio},
     misc,
     net::{Address, NetNs, Socket},
 };
 use core::fmt;
-use crate::sys::errno::ECONNRESET;
 use kernel::{
     prelude::*,
     sync::{
@@ -133,7 +133,11 @@ impl Link {
 
     /// Gives the connection up in `ms` milliseconds, however much is heard; 0 takes that back.
     pub(crate) fn set_deadline(&self, ms: u32) {
-        let at = if ms == 0 { 0 } else { misc::now_ms().saturating_add(u64::from(ms)) };
+        let at = if ms == 0 {
+            0
+        } else {
+            misc::now_ms().saturating_add(u64::from(ms))
+        };
         self.deadline.store(at, Relaxed);
     }
 
@@ -206,13 +210,9 @@ impl Link {
         };
         let sent = socket.send(header, more, &patient).and_then(|()| match data {
             Data::None => Ok(0),
-            Data::Bytes(bytes) => {
-                socket.send(bytes, false, &patient).map(|()| bytes.len() as u64)
-            }
+            Data::Bytes(bytes) => socket.send(bytes, false, &patient).map(|()| bytes.len() as u64),
             Data::Bio(bio) => socket.send_bio(bio, &patient).map(|()| u64::from(bio.len())),
-            Data::Pages(pages) => {
-                socket.send_paged(pages, &patient).map(|()| u64::from(pages.len()))
-            }
+            Data::Pages(pages) => socket.send_paged(pages, &patient).map(|()| u64::from(pages.len())),
         });
         let bytes = sent.map_err(LinkError::Io)?;
         self.sent_bytes.add(bytes.saturating_add(HEADER_LEN as u64), Relaxed);
@@ -254,7 +254,11 @@ impl Link {
             }
             return Err(LinkError::Silent(silence));
         }
-        Err(if error == ECONNRESET { LinkError::Closed } else { LinkError::Io(error) })
+        Err(if error == ECONNRESET {
+            LinkError::Closed
+        } else {
+            LinkError::Io(error)
+        })
     }
 
     /// Fills `data`; sleeps as long as the other side is not silent for too long.
@@ -296,11 +300,7 @@ impl Link {
     }
 
     /// The data that follows a header, where it fits into `buffer`.
-    pub(crate) fn read_data<'a>(
-        &self,
-        header: &Header,
-        buffer: &'a mut [u8],
-    ) -> LinkResult<&'a [u8]> {
+    pub(crate) fn read_data<'a>(&self, header: &Header, buffer: &'a mut [u8]) -> LinkResult<&'a [u8]> {
         let len = header.len as usize;
         let data = buffer.get_mut(..len).ok_or(WireError::TooLong {
             kind: header.kind,

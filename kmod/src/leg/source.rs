@@ -2,10 +2,7 @@
 
 //! The source's end of a leg: what it holds, and how decisions become deeds.
 
-use super::{
-    link::Link, source_connect, source_send, LegStatus, Node, Observer, Report, ResyncStatus,
-    Timing,
-};
+use super::{link::Link, source_connect, source_send, LegStatus, Node, Observer, Report, ResyncStatus, Timing};
 use crate::{
     resync,
     sys::{
@@ -132,12 +129,7 @@ impl SourceLeg {
         }
     }
 
-    pub(super) fn fire_locked(
-        &self,
-        inner: &mut Inner,
-        event: Event,
-        reason: Option<Text>,
-    ) -> Reports {
+    pub(super) fn fire_locked(&self, inner: &mut Inner, event: Event, reason: Option<Text>) -> Reports {
         let mut reports = Reports::default();
         if let Some(reason) = reason {
             inner.reason = reason;
@@ -210,7 +202,11 @@ impl SourceLeg {
     /// The connection in use, when both sides have agreed.
     pub(super) fn connected(&self) -> Option<Arc<Link>> {
         let inner = self.inner.lock();
-        if inner.machine.state().is_connected() { inner.link.clone() } else { None }
+        if inner.machine.state().is_connected() {
+            inner.link.clone()
+        } else {
+            None
+        }
     }
 
     /// The target's address.
@@ -285,7 +281,9 @@ impl Inner {
     }
 
     fn resync_status(&self, now: u64, copied: u64) -> ResyncStatus {
-        let Some(progress) = self.progress else { return self.last_resync };
+        let Some(progress) = self.progress else {
+            return self.last_resync;
+        };
         ResyncStatus {
             total: progress.total(),
             done: copied.saturating_sub(self.copied_before).min(progress.total()),
@@ -358,7 +356,12 @@ impl SourceHandle {
         let resync = KThread::spawn(c"netraid_resync", move || resync::run(&three))?;
         stop.dismiss();
         leg.fire(Event::Start, None);
-        Ok(Self { leg, _connector: connector, _sender: sender, _resync: resync })
+        Ok(Self {
+            leg,
+            _connector: connector,
+            _sender: sender,
+            _resync: resync,
+        })
     }
 }
 

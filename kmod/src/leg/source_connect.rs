@@ -7,16 +7,16 @@ use super::{
     source::{Peer, SourceLeg},
     source_receive,
 };
-use crate::sys::misc;
 use crate::sys::errno::{ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH};
+use crate::sys::misc;
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     handshake::{source_decide, Plan, SourceFacts},
     leg::{Event, Greeting, State},
     name::Text,
     wire::{
-        Header, Hello, HelloFlags, Kind, Refuse, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID,
-        REFUSE_MAX_LEN, VERSION_MINOR, WELCOME_LEN,
+        Header, Hello, HelloFlags, Kind, Refuse, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID, REFUSE_MAX_LEN,
+        VERSION_MINOR, WELCOME_LEN,
     },
 };
 
@@ -114,9 +114,7 @@ fn greet(leg: &SourceLeg) {
         Ok(Err(refusal)) => leg.fire_on(&link, Event::Refused, Some(refusal.sentence())),
         Err(error @ (LinkError::Wire(_) | LinkError::Unexpected(_))) => {
             let to = leg.config.address;
-            let reason = Text::format(format_args!(
-                "{to} does not answer as a netraid target: {error}"
-            ));
+            let reason = Text::format(format_args!("{to} does not answer as a netraid target: {error}"));
             leg.fire_on(&link, Event::Refused, Some(reason));
         }
         Err(error) => {
@@ -127,7 +125,6 @@ fn greet(leg: &SourceLeg) {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "a refusal is a sentence in place")]
 fn exchange(
     leg: &SourceLeg,
     link: &Link,
@@ -223,5 +220,6 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
     } else {
         Text::EMPTY
     };
-    leg.fire_locked(&mut inner, Event::Welcomed(greeting), Some(reason)).report(leg, inner);
+    leg.fire_locked(&mut inner, Event::Welcomed(greeting), Some(reason))
+        .report(leg, inner);
 }

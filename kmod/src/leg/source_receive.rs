@@ -112,8 +112,7 @@ fn read_reply(link: &Link, header: &Header, buffer: &mut [u8]) -> LinkResult<Rep
 fn map(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Result<(), Lost> {
     let words = leg.volume.geometry.words();
     header.check_map_bounds(words as u64).map_err(LinkError::from)?;
-    let mut data =
-        KVVec::from_elem(0_u8, header.len as usize, GFP_KERNEL).map_err(|_| Lost::NoMemory)?;
+    let mut data = KVVec::from_elem(0_u8, header.len as usize, GFP_KERNEL).map_err(|_| Lost::NoMemory)?;
     link.read(&mut data)?;
     let first = usize::try_from(header.offset).unwrap_or(usize::MAX);
     leg.volume.merge(first, map_words(&data));

@@ -35,7 +35,10 @@ pub(crate) struct Timing {
 
 impl Timing {
     /// Used where the operator says nothing: DRBD's and nvme's defaults (10 s, 5 s) are made for links that lose more.
-    pub(crate) const DEFAULT: Self = Self { heartbeat_ms: 1000, timeout_ms: 5000 };
+    pub(crate) const DEFAULT: Self = Self {
+        heartbeat_ms: 1000,
+        timeout_ms: 5000,
+    };
 
     /// How long the target's disk may take for one write before the leg is given up: far longer than any disk's own
     /// retries of a bad sector are meant to take, since a leg lost costs a resync.

@@ -3,10 +3,7 @@
 //! The target's end of a leg: the disk that was given to a mirror, and the one source it listens to.
 
 use super::{
-    target_accept,
-    target_apply::Serving,
-    target_pause::Paused,
-    LegStatus, Node, Observer, Report, ResyncStatus, Timing,
+    target_accept, target_apply::Serving, target_pause::Paused, LegStatus, Node, Observer, Report, ResyncStatus, Timing,
 };
 use crate::sys::{
     block::LowerDisk,
@@ -147,7 +144,11 @@ impl TargetLeg {
             peer_name: inner.knows.source,
             peer_uuid: inner.knows.source_uuid,
             state: inner.view(),
-            connection: if inner.connected { Connection::Connected } else { Connection::Disconnected },
+            connection: if inner.connected {
+                Connection::Connected
+            } else {
+                Connection::Disconnected
+            },
             timing: self.config.timing,
             reason: inner.shown_reason(),
             chunks: inner.knows.geometry.map_or(0, |geometry| geometry.chunks()),
@@ -188,7 +189,9 @@ impl Inner {
     }
 
     fn resync_status(&self, now: u64) -> ResyncStatus {
-        let Some(progress) = self.progress else { return self.last_resync };
+        let Some(progress) = self.progress else {
+            return self.last_resync;
+        };
         ResyncStatus {
             total: progress.total(),
             done: progress.done().min(progress.total()),
@@ -237,11 +240,7 @@ impl TargetHandle {
     /// # Errors
     ///
     /// Those of [`Listener::new`], and `ENOMEM`.
-    pub(crate) fn start(
-        config: TargetConfig,
-        lower: Arc<LowerDisk>,
-        knows: Knowledge,
-    ) -> Result<Self> {
+    pub(crate) fn start(config: TargetConfig, lower: Arc<LowerDisk>, knows: Knowledge) -> Result<Self> {
         let listener = Listener::new(&config.net, &config.address)?;
         listener.set_wait(config.timing.tick_ms());
         let inner = Inner {
@@ -270,7 +269,10 @@ impl TargetHandle {
         )?;
         let its = leg.clone();
         let acceptor = KThread::spawn(c"netraid_accept", move || target_accept::run(&its))?;
-        Ok(Self { leg, _acceptor: acceptor })
+        Ok(Self {
+            leg,
+            _acceptor: acceptor,
+        })
     }
 
     /// Ends the connection and the listening, and hands the device of a pause over, for a promotion.

@@ -16,8 +16,8 @@ use netraid_core::{
     name::Text,
     state::Role,
     wire::{
-        Header, Hello, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, WireError, HELLO_LEN,
-        MAX_PAYLOAD, REFUSE_MAX_LEN, VERSION_MINOR,
+        Header, Hello, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, WireError, HELLO_LEN, MAX_PAYLOAD,
+        REFUSE_MAX_LEN, VERSION_MINOR,
     },
 };
 
@@ -52,14 +52,23 @@ pub(super) fn run(leg: &Arc<TargetLeg>) {
 fn reap(leg: &TargetLeg) {
     let dead = {
         let mut inner = leg.inner.lock();
-        if inner.connected { None } else { inner.take_serving() }
+        if inner.connected {
+            None
+        } else {
+            inner.take_serving()
+        }
     };
     drop(dead);
 }
 
 fn greet(leg: &Arc<TargetLeg>, socket: Socket) {
-    let timing = Timing { heartbeat_ms: 1000, timeout_ms: GREETING_MS };
-    let Ok(link) = Link::accepted(socket, timing) else { return };
+    let timing = Timing {
+        heartbeat_ms: 1000,
+        timeout_ms: GREETING_MS,
+    };
+    let Ok(link) = Link::accepted(socket, timing) else {
+        return;
+    };
     link.set_deadline(GREETING_MS);
     match hello(&link) {
         Ok(hello) => decide(leg, &link, &hello),
@@ -148,7 +157,9 @@ fn decide(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello) {
         inner.take_serving()
     };
     drop(old);
-    let Ok(geometry) = Geometry::new(hello.size, hello.chunk_size) else { return };
+    let Ok(geometry) = Geometry::new(hello.size, hello.chunk_size) else {
+        return;
+    };
     // A mirror of another size is a new copy; what was known of the old one is void.
     let (welcome, stopping) = {
         let mut inner = leg.inner.lock();

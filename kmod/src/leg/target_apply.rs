@@ -3,16 +3,13 @@
 //! One connection on the target: what arrives is written to the disk, and remembered until it is confirmed.
 
 use super::{link::Link, target::TargetLeg, target_confirm, target_receive};
+use crate::sys::errno::EOPNOTSUPP;
 use crate::sys::{
     block::{BioSet, Done, IoResult, LowerDisk, PagePool, PagedBio, PagedDone, PagedSet},
     sync::{Busy, Event, Guarded, IrqLock},
     thread::KThread,
 };
-use crate::sys::errno::EOPNOTSUPP;
-use kernel::{
-    prelude::*,
-    sync::Arc,
-};
+use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     chunk::Geometry,
     fifo::Fifo,
@@ -77,9 +74,18 @@ pub(super) type ConnRef = Arc<Guarded<Conn>>;
 
 impl Conn {
     fn new(link: Arc<Link>, lower: Arc<LowerDisk>, geometry: Geometry) -> Result<ConnRef> {
-        let no_ack = Ack { handle: 0, status: AckStatus::Ok, seq: 0 };
-        let none =
-            Slow { kind: Kind::Discard, flags: Flags::NONE, offset: 0, span: 0, ack: no_ack };
+        let no_ack = Ack {
+            handle: 0,
+            status: AckStatus::Ok,
+            seq: 0,
+        };
+        let none = Slow {
+            kind: Kind::Discard,
+            flags: Flags::NONE,
+            offset: 0,
+            span: 0,
+            ack: no_ack,
+        };
         let flow = Flow {
             acks: Fifo::new(KVVec::from_elem(no_ack, OUTSTANDING, GFP_KERNEL)?),
             slow: Fifo::new(KVVec::from_elem(none, OUTSTANDING, GFP_KERNEL)?),
@@ -219,21 +225,22 @@ pub(super) fn flush(conn: &Guarded<Conn>, ack: Ack) -> Result {
 }
 
 /// Starts a write whose data is in place; may sleep.
-pub(super) fn write(
-    conn: &Guarded<Conn>,
-    pages: PagedBio<Write>,
-    header: &Header,
-    ack: Ack,
-) -> Result {
+pub(super) fn write(conn: &Guarded<Conn>, pages: PagedBio<Write>, header: &Header, ack: Ack) -> Result {
     let busy = conn.enter().ok_or(ENODEV)?;
-    let (fua, preflush) =
-        (header.flags.contains(Flags::FUA), header.flags.contains(Flags::PREFLUSH));
+    let (fua, preflush) = (
+        header.flags.contains(Flags::FUA),
+        header.flags.contains(Flags::PREFLUSH),
+    );
     let resync = header.flags.contains(Flags::RESYNC);
     pages.submit(
         crate::sys::block::Op::Write,
         fua,
         preflush,
-        Write { ack, resync, conn: busy },
+        Write {
+            ack,
+            resync,
+            conn: busy,
+        },
     );
     Ok(())
 }
@@ -276,22 +283,21 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    pub(super) fn start(
-        leg: &Arc<TargetLeg>,
-        link: Arc<Link>,
-        geometry: Geometry,
-    ) -> Result<Self> {
+    pub(super) fn start(leg: &Arc<TargetLeg>, link: Arc<Link>, geometry: Geometry) -> Result<Self> {
         let conn = Conn::new(link, leg.lower.clone(), geometry)?;
         // Threads started before a later one fails find the connection ended.
-        let guard =
-            kernel::types::ScopeGuard::new_with_data(conn.clone(), |conn: ConnRef| conn.end());
+        let guard = kernel::types::ScopeGuard::new_with_data(conn.clone(), |conn: ConnRef| conn.end());
         let (one, two, three, its) = (conn.clone(), conn.clone(), conn.clone(), leg.clone());
-        let receiver =
-            KThread::spawn(c"netraid_recv", move || target_receive::run(&its, &one))?;
+        let receiver = KThread::spawn(c"netraid_recv", move || target_receive::run(&its, &one))?;
         let confirmer = KThread::spawn(c"netraid_ack", move || target_confirm::run(&two))?;
         let slow = KThread::spawn(c"netraid_zero", move || target_confirm::run_slow(&three))?;
         guard.dismiss();
-        Ok(Self { _receiver: receiver, _confirmer: confirmer, _slow: slow, conn })
+        Ok(Self {
+            _receiver: receiver,
+            _confirmer: confirmer,
+            _slow: slow,
+            conn,
+        })
     }
 
     /// Ends the connection in good order: the source does not have to wait for a timeout.

@@ -16,14 +16,14 @@ pub(super) fn run(conn: &ConnRef) {
         loop {
             let mut buffer = [0; ACKS_MAX * ACK_LEN];
             let len = collect(conn, &mut buffer);
-            let Some(acks) = buffer.get(..len).filter(|acks| !acks.is_empty()) else { break };
+            let Some(acks) = buffer.get(..len).filter(|acks| !acks.is_empty()) else {
+                break;
+            };
             if conn.link.send_bytes(Header::new(Kind::Ack), acks).is_err() {
                 return conn.end();
             }
         }
-        if conn.link.wants_heartbeat()
-            && conn.link.send_plain(&Header::new(Kind::Ping)).is_err()
-        {
+        if conn.link.wants_heartbeat() && conn.link.send_plain(&Header::new(Kind::Ping)).is_err() {
             return conn.end();
         }
     }
@@ -60,5 +60,6 @@ fn apply(conn: &Conn, slow: &Slow) -> Result {
     if slow.kind == Kind::Discard && conn.lower.can_discard() {
         return conn.lower.discard(sector, sectors);
     }
-    conn.lower.zero_out(sector, sectors, slow.flags.contains(Flags::NOUNMAP))
+    conn.lower
+        .zero_out(sector, sectors, slow.flags.contains(Flags::NOUNMAP))
 }

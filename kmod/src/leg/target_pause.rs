@@ -60,11 +60,12 @@ pub(super) fn pause(leg: &TargetLeg, conn: &Conn) -> LinkResult {
     reply(conn, Kind::Pause, &Reply::OK)
 }
 
-#[expect(clippy::result_large_err, reason = "a sentence in place")]
 fn open(leg: &TargetLeg, conn: &Conn) -> core::result::Result<(), Text> {
     let failed = |error: Error| {
         let errno = -error.to_errno();
-        Text::format(format_args!("the device of the pause could not be made (error {errno})"))
+        Text::format(format_args!(
+            "the device of the pause could not be made (error {errno})"
+        ))
     };
     // What an earlier pause left to be told is kept.
     let kept = leg.inner.lock().paused.take();
@@ -116,7 +117,12 @@ pub(super) fn resume(leg: &TargetLeg, conn: &Conn) -> LinkResult {
 }
 
 fn send_map(leg: &TargetLeg, conn: &Conn) -> LinkResult {
-    let volume = leg.inner.lock().paused.as_ref().map(|paused| paused.running.volume.clone());
+    let volume = leg
+        .inner
+        .lock()
+        .paused
+        .as_ref()
+        .map(|paused| paused.running.volume.clone());
     let words = if volume.is_some() { conn.geometry.words() } else { 1 };
     let most = words.min(MAP_MAX_WORDS);
     let nothing = |error: kernel::alloc::AllocError| LinkError::Io(error.into());
@@ -137,7 +143,9 @@ fn send_map(leg: &TargetLeg, conn: &Conn) -> LinkResult {
         header.span = count as u64;
         first = first.saturating_add(count);
         header.flags = Flags::NONE.with(Flags::LAST, first >= words);
-        let Some(data) = bytes.get(..count.saturating_mul(8)) else { break };
+        let Some(data) = bytes.get(..count.saturating_mul(8)) else {
+            break;
+        };
         conn.link.send_bytes(header, data)?;
     }
     Ok(())

@@ -39,15 +39,18 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
             inner.in_sync = false;
             inner.end_resync();
             let source = inner.knows.source;
-            inner.reason =
-                Text::format(format_args!("the connection of {source} was lost: {error}"));
+            inner.reason = Text::format(format_args!("the connection of {source} was lost: {error}"));
         }
     });
 }
 
 fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
     let header = conn.link.read_header()?;
-    let ack = Ack { handle: header.handle, status: AckStatus::Ok, seq: header.seq };
+    let ack = Ack {
+        handle: header.handle,
+        status: AckStatus::Ok,
+        seq: header.seq,
+    };
     match header.kind {
         Kind::Write => write(leg, conn, &header, ack, reported),
         Kind::Flush => {
@@ -76,16 +79,14 @@ fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
 }
 
 fn admit(conn: &Conn, bytes: u64) -> LinkResult {
-    if conn.admit(bytes) { Ok(()) } else { Err(LinkError::Closed) }
+    if conn.admit(bytes) {
+        Ok(())
+    } else {
+        Err(LinkError::Closed)
+    }
 }
 
-fn write(
-    leg: &TargetLeg,
-    conn: &ConnRef,
-    header: &Header,
-    ack: Ack,
-    reported: &mut u64,
-) -> LinkResult {
+fn write(leg: &TargetLeg, conn: &ConnRef, header: &Header, ack: Ack, reported: &mut u64) -> LinkResult {
     header.check_bounds(conn.geometry.size())?;
     admit(conn, u64::from(header.len))?;
     let pages = conn.buffer(header.offset, header.len).map_err(LinkError::Io)?;
@@ -124,7 +125,11 @@ fn slow(conn: &Conn, header: &Header, ack: Ack) -> LinkResult {
     // There is a place for each request admitted.
     let queued = conn.flow.lock().slow.push(slow);
     conn.slow.raise();
-    if queued { Ok(()) } else { Err(LinkError::Unexpected(header.kind)) }
+    if queued {
+        Ok(())
+    } else {
+        Err(LinkError::Unexpected(header.kind))
+    }
 }
 
 fn resync_done(leg: &TargetLeg, conn: &Conn, generation: u64) -> LinkResult {

@@ -97,7 +97,11 @@ fn copy(leg: &SourceLeg, extent: &Extent) -> Result {
         if last && !settle(leg) {
             return Ok(());
         }
-        let clears = if last { Clears::Chunk(extent.offset, extent.len) } else { Clears::Nothing };
+        let clears = if last {
+            Clears::Chunk(extent.offset, extent.len)
+        } else {
+            Clears::Nothing
+        };
         enter(leg, offset, len, clears)?;
         if last {
             settle(leg);

@@ -29,11 +29,7 @@ pub(crate) struct IrqLock<T> {
 
 impl<T: Unpin> IrqLock<T> {
     /// Made by [`new_irq_lock!`](crate::new_irq_lock), which supplies the lock class.
-    pub(crate) fn new(
-        value: T,
-        name: &'static CStr,
-        class: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self> {
+    pub(crate) fn new(value: T, name: &'static CStr, class: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- SpinLock::new(value, name, class),
         })
@@ -43,7 +39,10 @@ impl<T: Unpin> IrqLock<T> {
     pub(crate) fn lock(&self) -> IrqGuard<'_, T> {
         // SAFETY: The flags are given back by `IrqRestore`, on the same CPU, as the lock is held until then.
         let restore = IrqRestore(unsafe { bind::netraid_irq_save() });
-        IrqGuard { guard: self.inner.lock(), _restore: restore }
+        IrqGuard {
+            guard: self.inner.lock(),
+            _restore: restore,
+        }
     }
 }
 
@@ -172,8 +171,8 @@ impl<T> Guarded<T> {
     {
         try_pin_init!(Self {
             rundown <- try_pin_init!(Rundown {
-                // SAFETY: `slot` is valid for the call and pinned afterwards.
                 raw <- Opaque::try_ffi_init(|slot| {
+                    // SAFETY: `slot` is valid for the call and pinned afterwards.
                     to_result(unsafe { bind::netraid_rundown_init(slot) })
                 }),
             }? Error),

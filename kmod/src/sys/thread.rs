@@ -33,12 +33,14 @@ impl KThread {
     pub(crate) fn spawn<F: FnOnce() + Send + 'static>(name: &CStr, body: F) -> Result<Self> {
         let cell = KBox::into_raw(KBox::new(Cell(Some(body)), GFP_KERNEL)?).cast::<c_void>();
         // SAFETY: `run` takes the cell; `name` is copied.
-        let task = unsafe {
-            bind::netraid_kthread_create(Some(run::<F>), cell.cast(), name.as_char_ptr())
-        };
+        let task = unsafe { bind::netraid_kthread_create(Some(run::<F>), cell.cast(), name.as_char_ptr()) };
         match from_err_ptr(task).and_then(|task| NonNull::new(task).ok_or(ENOMEM)) {
             // INVARIANT: The shim took a reference; `cell` is what `drop_cell::<F>` frees.
-            Ok(task) => Ok(Self { task, body: cell, drop_body: drop_cell::<F> }),
+            Ok(task) => Ok(Self {
+                task,
+                body: cell,
+                drop_body: drop_cell::<F>,
+            }),
             Err(error) => {
                 // SAFETY: No thread was made, so the cell is still ours.
                 unsafe { drop_cell::<F>(cell) };

@@ -49,18 +49,16 @@ impl Volume {
     pub(crate) fn copied_so_far(&self) -> Copied {
         let mut state = self.state.lock();
         let failed = core::mem::take(&mut state.copy_failed);
-        Copied { under_way: state.copies, failed }
+        Copied {
+            under_way: state.copies,
+            failed,
+        }
     }
 }
 
 /// Begins to copy `len` bytes from `offset` on; `clears` says which marks the confirmation clears. May sleep. False
 /// when the table is full.
-pub(crate) fn enter(
-    volume: &Guarded<Volume>,
-    offset: u64,
-    len: u32,
-    clears: Clears,
-) -> Result<bool> {
+pub(crate) fn enter(volume: &Guarded<Volume>, offset: u64, len: u32, clears: Clears) -> Result<bool> {
     let busy = volume.enter().ok_or(ENODEV)?;
     let pages = PagedBio::new(&volume.copies, &volume.pool, &volume.lower, offset, len)?;
     let geometry = &volume.geometry;
@@ -114,8 +112,15 @@ impl PagedDone for Copy {
         let volume = &*self.volume;
         let mut state = volume.state.lock();
         let live = state.remote.live;
-        let State { requests, remote, copy_failed, .. } = &mut *state;
-        let Some(request) = requests.get_mut(self.slot.index()) else { return };
+        let State {
+            requests,
+            remote,
+            copy_failed,
+            ..
+        } = &mut *state;
+        let Some(request) = requests.get_mut(self.slot.index()) else {
+            return;
+        };
         request.local = false;
         // Pages that are not sent go back when the request is taken out of the table, or at the end of this function.
         let mut unused = None;

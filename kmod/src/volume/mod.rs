@@ -118,7 +118,10 @@ impl Running {
     pub(crate) fn start(volume: VolumeRef) -> Result<Self> {
         let its = volume.clone();
         let dispatcher = KThread::spawn(c"netraid_io", move || dispatch::run(&its))?;
-        Ok(Self { volume, _dispatcher: dispatcher })
+        Ok(Self {
+            volume,
+            _dispatcher: dispatcher,
+        })
     }
 }
 

@@ -19,11 +19,17 @@ pub(super) struct Read {
 
 /// Sends a read to the local disk; may sleep.
 pub(super) fn submit(volume: &Guarded<Volume>, bio: Bio) {
-    let Some(busy) = volume.enter() else { return bio.end(Err(ENODEV)) };
+    let Some(busy) = volume.enter() else {
+        return bio.end(Err(ENODEV));
+    };
     match volume.reads.clone_of(&bio, &volume.lower) {
         Ok(child) => {
             let accounting = bio.start_accounting();
-            child.submit(Read { bio, accounting, _volume: busy });
+            child.submit(Read {
+                bio,
+                accounting,
+                _volume: busy,
+            });
         }
         Err(error) => bio.end(Err(error)),
     }

@@ -27,8 +27,13 @@ pub(crate) struct Control(u32);
 
 impl Control {
     /// In the order in which they are sent when several wait.
-    const ALL: [Kind; 5] =
-        [Kind::ResyncStart, Kind::ResyncDone, Kind::Pause, Kind::Resume, Kind::Bye];
+    const ALL: [Kind; 5] = [
+        Kind::ResyncStart,
+        Kind::ResyncDone,
+        Kind::Pause,
+        Kind::Resume,
+        Kind::Bye,
+    ];
 
     fn bit(kind: Kind) -> u32 {
         1 << kind.number()
@@ -224,7 +229,11 @@ impl Volume {
                 Kind::ResyncDone => header.offset = generation,
                 _ => {}
             }
-            return Some(Outgoing { header: header.encode(), payload: Payload::None, slot: None });
+            return Some(Outgoing {
+                header: header.encode(),
+                payload: Payload::None,
+                slot: None,
+            });
         }
         loop {
             let slot = state.remote.queue.pop()?;
@@ -241,7 +250,11 @@ impl Volume {
             } else {
                 request.copy.take().map_or(Payload::None, Payload::Copy)
             };
-            return Some(Outgoing { header, payload, slot: Some(slot) });
+            return Some(Outgoing {
+                header,
+                payload,
+                slot: Some(slot),
+            });
         }
     }
 
@@ -250,7 +263,11 @@ impl Volume {
         let geometry = &self.geometry;
         let chunk_size = u64::from(geometry.chunk_size());
         let last = geometry.chunks().saturating_sub(1);
-        let short = if dirty.get(last) { chunk_size.saturating_sub(geometry.bytes_of(last).1) } else { 0 };
+        let short = if dirty.get(last) {
+            chunk_size.saturating_sub(geometry.bytes_of(last).1)
+        } else {
+            0
+        };
         dirty.ones().saturating_mul(chunk_size).saturating_sub(short)
     }
 
@@ -274,7 +291,9 @@ impl Volume {
 
     /// Takes in a confirmation of the target.
     pub(crate) fn confirm(&self, ack: Ack) -> Confirmed {
-        let Ok(number) = u16::try_from(ack.handle) else { return Confirmed::Unexpected };
+        let Ok(number) = u16::try_from(ack.handle) else {
+            return Confirmed::Unexpected;
+        };
         let slot = Slot::from_number(number);
         let mut ended = BioList::new();
         let mut state = self.state.lock();
@@ -298,14 +317,10 @@ impl Volume {
     }
 
     /// The leg is done with a request; unless `abandoned`, its data is on the target.
-    fn stored(
-        &self,
-        state: &mut super::state::State,
-        slot: Slot,
-        abandoned: bool,
-        ended: &mut BioList,
-    ) {
-        let Some(request) = state.requests.get_mut(slot.index()) else { return };
+    fn stored(&self, state: &mut super::state::State, slot: Slot, abandoned: bool, ended: &mut BioList) {
+        let Some(request) = state.requests.get_mut(slot.index()) else {
+            return;
+        };
         if !abandoned {
             if request.is_copy {
                 state.remote.copied_bytes = state.remote.copied_bytes.saturating_add(request.len);
@@ -314,8 +329,7 @@ impl Volume {
                     state.remote.dirty.clear_range(request.clears.clone());
                 }
             } else {
-                state.remote.replicated_bytes =
-                    state.remote.replicated_bytes.saturating_add(request.len);
+                state.remote.replicated_bytes = state.remote.replicated_bytes.saturating_add(request.len);
             }
         }
         state.remote_done(slot, ended);

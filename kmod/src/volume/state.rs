@@ -114,7 +114,9 @@ impl State {
     /// Starts an application's request: decides who gets it, and marks what a leg will miss before anything changes.
     pub(super) fn begin(&mut self, slot: Slot, geometry: &Geometry, now_ms: u64) {
         let live = self.remote.live;
-        let Some(request) = self.requests.get_mut(slot.index()) else { return };
+        let Some(request) = self.requests.get_mut(slot.index()) else {
+            return;
+        };
         request.local = true;
         if live {
             self.remote.queue(slot, request, now_ms);
@@ -125,7 +127,9 @@ impl State {
 
     /// Gives up on a request's remote part.
     pub(super) fn abandon(&mut self, slot: Slot, geometry: &Geometry, ended: &mut BioList) {
-        let Some(request) = self.requests.get_mut(slot.index()) else { return };
+        let Some(request) = self.requests.get_mut(slot.index()) else {
+            return;
+        };
         let after = request.remote.abandon();
         if matches!(after, After::Unknown | After::UnknownPending) {
             self.remote.dirty.set_range(geometry.range(request.offset, request.len));
@@ -144,7 +148,9 @@ impl State {
     /// Ends a request when nobody has to do anything about it any more. Bios to be ended, outside the lock, are added
     /// to `ended`.
     pub(super) fn finish_if_done(&mut self, slot: Slot, ended: &mut BioList) {
-        let Some(request) = self.requests.get_mut(slot.index()) else { return };
+        let Some(request) = self.requests.get_mut(slot.index()) else {
+            return;
+        };
         if request.local || request.remote.is_pending() {
             return;
         }

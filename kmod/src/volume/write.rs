@@ -39,7 +39,9 @@ pub(super) enum Turn {
 
 /// Puts a bio into the table and starts it if nothing is in its way; may sleep.
 pub(super) fn enter(volume: &Guarded<Volume>, bio: Bio, turn: Turn) {
-    let Some(busy) = volume.enter() else { return bio.end(Err(ENODEV)) };
+    let Some(busy) = volume.enter() else {
+        return bio.end(Err(ENODEV));
+    };
     // The clone is taken before the lock, and before the request is entered: whoever is in the table has all it needs
     // to end.
     let child = match volume.clones.clone_of(&bio, &volume.lower) {
@@ -84,28 +86,24 @@ fn describe(bio: &Bio) -> Request {
         Kind::Zeroes => Flags::NONE.with(Flags::NOUNMAP, bio.is_nounmap()),
         _ => Flags::NONE,
     };
-    Request { kind: Some(kind), flags, offset, len, ..Request::default() }
+    Request {
+        kind: Some(kind),
+        flags,
+        offset,
+        len,
+        ..Request::default()
+    }
 }
 
 /// Under the lock: decides who gets the request and takes the clone out.
-pub(super) fn begin(
-    volume: &Volume,
-    state: &mut super::state::State,
-    slot: Slot,
-) -> Option<Child<Local>> {
+pub(super) fn begin(volume: &Volume, state: &mut super::state::State, slot: Slot) -> Option<Child<Local>> {
     let child = state.request(slot)?.child.take();
     state.begin(slot, &volume.geometry, now());
     child
 }
 
 /// After the lock: wakes the sender and hands the clone to the local disk.
-pub(super) fn start(
-    volume: &Volume,
-    child: Option<Child<Local>>,
-    slot: Slot,
-    busy: Busy<Volume>,
-    live: bool,
-) {
+pub(super) fn start(volume: &Volume, child: Option<Child<Local>>, slot: Slot, busy: Busy<Volume>, live: bool) {
     if live {
         volume.outgoing.raise();
     }

@@ -161,7 +161,10 @@ unsafe impl Send for BioList {}
 impl BioList {
     pub(crate) const fn new() -> Self {
         // INVARIANT: No bio.
-        Self { head: core::ptr::null_mut(), tail: core::ptr::null_mut() }
+        Self {
+            head: core::ptr::null_mut(),
+            tail: core::ptr::null_mut(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

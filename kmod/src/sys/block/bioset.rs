@@ -43,19 +43,19 @@ impl<C> BioSet<C> {
         let raw = KBox::new(Opaque::<bindings::bio_set>::zeroed(), GFP_KERNEL)?;
         let flags = bind::NETRAID_BIOSET_BVECS;
         // SAFETY: `raw` is zeroed memory at an address that does not change.
-        to_result(unsafe {
-            bindings::bioset_init(raw.get(), reserve, Self::PAD as u32, flags as i32)
-        })?;
+        to_result(unsafe { bindings::bioset_init(raw.get(), reserve, Self::PAD as u32, flags as i32) })?;
         // INVARIANT: Just initialized.
-        Ok(Self { raw, _context: PhantomData })
+        Ok(Self {
+            raw,
+            _context: PhantomData,
+        })
     }
 
     /// A bio that asks `disk` for the same as `bio`, on the same pages. May sleep until one of the reserve is free.
     pub(crate) fn clone_of(&self, bio: &Bio, disk: &LowerDisk) -> Result<Child<C>> {
         let gfp = bind::NETRAID_GFP_NOIO;
         // SAFETY: `bio` and the device are valid, the set is initialized.
-        let child =
-            unsafe { bindings::bio_alloc_clone(disk.bdev(), bio.as_ptr(), gfp, self.raw.get()) };
+        let child = unsafe { bindings::bio_alloc_clone(disk.bdev(), bio.as_ptr(), gfp, self.raw.get()) };
         self.child(child)
     }
 
@@ -63,9 +63,7 @@ impl<C> BioSet<C> {
     pub(super) fn empty(&self, disk: &LowerDisk, pages: u16, opf: u32) -> Result<Child<C>> {
         let gfp = bind::NETRAID_GFP_NOIO;
         // SAFETY: The device is valid, the set is initialized.
-        let child = unsafe {
-            bindings::bio_alloc_bioset(disk.bdev(), pages, opf, gfp, self.raw.get())
-        };
+        let child = unsafe { bindings::bio_alloc_bioset(disk.bdev(), pages, opf, gfp, self.raw.get()) };
         self.child(child)
     }
 
@@ -77,7 +75,10 @@ impl<C> BioSet<C> {
 
     fn child(&self, bio: *mut bindings::bio) -> Result<Child<C>> {
         // INVARIANT: Freshly allocated from a set with room for a `C`.
-        Ok(Child { bio: NonNull::new(bio).ok_or(ENOMEM)?, _context: PhantomData })
+        Ok(Child {
+            bio: NonNull::new(bio).ok_or(ENOMEM)?,
+            _context: PhantomData,
+        })
     }
 }
 
@@ -123,7 +124,10 @@ impl<C> Child<C> {
     /// `bio` comes from `into_raw` of the same `C`, and is not in use.
     pub(super) unsafe fn from_raw(bio: NonNull<bindings::bio>) -> Self {
         // INVARIANT: By the contract of this function.
-        Self { bio, _context: PhantomData }
+        Self {
+            bio,
+            _context: PhantomData,
+        }
     }
 }
 

@@ -45,7 +45,10 @@ unsafe impl<T: Operations> Send for Disk<T> {}
 // SAFETY: The methods on shared references are made for several threads.
 unsafe impl<T: Operations> Sync for Disk<T> {}
 
-#[expect(improper_ctypes, reason = "a structure of the kernel with members that are empty in this configuration")]
+#[expect(
+    improper_ctypes,
+    reason = "a structure of the kernel with members that are empty in this configuration"
+)]
 extern "C" {
     static mut __this_module: bindings::module;
 }
@@ -68,13 +71,7 @@ impl<T: Operations> Disk<T> {
 
     /// Makes `/dev/<name>` with the size `bytes` and the limits of `lower`; `max_bytes` is the most that one bio
     /// may carry. The partition table is read before this returns, so I/O has to work already. May sleep.
-    pub(crate) fn new(
-        name: &str,
-        bytes: u64,
-        max_bytes: u32,
-        lower: &LowerDisk,
-        operations: Arc<T>,
-    ) -> Result<Self> {
+    pub(crate) fn new(name: &str, bytes: u64, max_bytes: u32, lower: &LowerDisk, operations: Arc<T>) -> Result<Self> {
         let mut limits = limits(lower, max_bytes);
         // SAFETY: `limits` is valid for the call.
         let raw = from_err_ptr(unsafe { bind::netraid_alloc_disk(&raw mut limits) })?;
@@ -85,7 +82,7 @@ impl<T: Operations> Disk<T> {
         // SAFETY: The disk is ours and not yet visible. `disk_name` has 32 bytes and was zeroed.
         unsafe {
             for (to, from) in (*disk).disk_name.iter_mut().zip(text.as_bytes()) {
-                *to = *from as _;
+                *to = (*from).into();
             }
             (*disk).fops = &raw const Self::TABLE.0;
             (*disk).private_data = operations.into_foreign().cast();
@@ -104,7 +101,10 @@ impl<T: Operations> Disk<T> {
             return Err(error);
         }
         // INVARIANT: Added, with private data in place.
-        Ok(Self { raw, _operations: core::marker::PhantomData })
+        Ok(Self {
+            raw,
+            _operations: core::marker::PhantomData,
+        })
     }
 }
 
@@ -128,12 +128,7 @@ fn limits(lower: &LowerDisk, max_bytes: u32) -> bindings::queue_limits {
     // SAFETY: `limits` is valid; the device is open.
     unsafe {
         bindings::blk_set_stacking_limits(&raw mut limits);
-        bindings::queue_limits_stack_bdev(
-            &raw mut limits,
-            lower.bdev(),
-            0,
-            c"netraid".as_char_ptr().cast_mut(),
-        );
+        bindings::queue_limits_stack_bdev(&raw mut limits, lower.bdev(), 0, c"netraid".as_char_ptr().cast_mut());
     }
     // One message carries one bio. Longer ones are split here rather than on the wire.
     limits.max_hw_sectors = limits.max_hw_sectors.min(max_bytes / SECTOR_SIZE as u32);
@@ -162,8 +157,11 @@ fn limits(lower: &LowerDisk, max_bytes: u32) -> bindings::queue_limits {
 ///
 /// `disk` was made by [`Disk::new`] with the same `T` and is not freed.
 unsafe fn operations<'a, T: Operations>(disk: *mut bindings::gendisk) -> &'a T {
-    // SAFETY: The private data is an `Arc<T>` that lives until `free`; the reference is used within one callback.
-    unsafe { &*(&raw const *Arc::<T>::borrow((*disk).private_data.cast::<c_void>())) }
+    // SAFETY: The private data is an `Arc<T>` that lives until `free`.
+    let operations = unsafe { Arc::<T>::borrow((*disk).private_data.cast::<c_void>()) };
+    let operations: *const T = &raw const *operations;
+    // SAFETY: As above; the reference is used within one callback.
+    unsafe { &*operations }
 }
 
 /// # Safety
@@ -175,9 +173,8 @@ unsafe extern "C" fn submit<T: Operations>(bio: *mut bindings::bio) {
         let disk = (*(*bio).bi_bdev).bd_disk;
         (disk, Bio::from_raw(NonNull::new_unchecked(bio)))
     };
-    // SAFETY: The disk is alive while a bio is being submitted to it.
     let Some(bio) = bio.split_to_limits() else { return };
-    // SAFETY: As above.
+    // SAFETY: The disk is alive while a bio is being submitted to it.
     unsafe { operations::<T>(disk) }.submit(bio);
 }
 
@@ -189,7 +186,9 @@ unsafe extern "C" fn open<T: Operations>(
     _mode: bindings::blk_mode_t,
 ) -> kernel::ffi::c_int {
     // SAFETY: The disk is alive while it is being opened.
-    unsafe { operations::<T>(disk) }.open().map_or_else(Error::to_errno, |()| 0)
+    unsafe { operations::<T>(disk) }
+        .open()
+        .map_or_else(Error::to_errno, |()| 0)
 }
 
 /// # Safety

@@ -35,21 +35,18 @@ impl LowerDisk {
     /// `ENOENT` no such path, `ENOTBLK` not a block device, `EBUSY` mounted, swap, or claimed by another
     /// driver, `EACCES` or `EROFS` read-only, `ENXIO` no medium, and what opening a path can give.
     pub(crate) fn open(path: &CStr) -> Result<Self> {
-        let mode = bind::NETRAID_MODE_READ
-            | bind::NETRAID_MODE_WRITE;
+        let mode = bind::NETRAID_MODE_READ | bind::NETRAID_MODE_WRITE;
         let mut holder = KBox::new(0_u8, GFP_KERNEL)?;
         let claim: *mut u8 = &raw mut *holder;
         // SAFETY: `path` is a C string; no holder operations are given, the holder's address outlives the claim.
         let file = from_err_ptr(unsafe {
-            bindings::bdev_file_open_by_path(
-                path.as_char_ptr(),
-                mode,
-                claim.cast(),
-                core::ptr::null(),
-            )
+            bindings::bdev_file_open_by_path(path.as_char_ptr(), mode, claim.cast(), core::ptr::null())
         })?;
         // INVARIANT: Just opened.
-        Ok(Self { file: NonNull::new(file).ok_or(ENXIO)?, _holder: holder })
+        Ok(Self {
+            file: NonNull::new(file).ok_or(ENXIO)?,
+            _holder: holder,
+        })
     }
 
     /// The number of the device at `path`, see [`LowerDisk::device_number`]; may sleep.
@@ -113,9 +110,7 @@ impl LowerDisk {
         let gfp = bind::NETRAID_GFP_NOIO;
         let flags = if nounmap { bindings::BLKDEV_ZERO_NOUNMAP } else { 0 };
         // SAFETY: The device is open.
-        to_result(unsafe {
-            bindings::blkdev_issue_zeroout(self.bdev(), sector, sectors, gfp, flags)
-        })
+        to_result(unsafe { bindings::blkdev_issue_zeroout(self.bdev(), sector, sectors, gfp, flags) })
     }
 
     /// Makes everything completed so far durable; sleeps until it is done.

@@ -123,9 +123,7 @@ impl<C: PagedDone> PagedBio<C> {
         let mut opf = if op == Op::Read {
             bindings::req_op_REQ_OP_READ
         } else {
-            bindings::req_op_REQ_OP_WRITE
-                | bind::NETRAID_REQ_SYNC
-                | bind::NETRAID_REQ_IDLE
+            bindings::req_op_REQ_OP_WRITE | bind::NETRAID_REQ_SYNC | bind::NETRAID_REQ_IDLE
         };
         if fua {
             opf |= bind::NETRAID_REQ_FUA;
@@ -137,7 +135,12 @@ impl<C: PagedDone> PagedBio<C> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is not used any more after this, so the pool is taken once.
         let pool = unsafe { ManuallyDrop::take(&mut this.pool) };
-        let flight = Flight { context, pool, offset: this.offset, len: this.len };
+        let flight = Flight {
+            context,
+            pool,
+            offset: this.offset,
+            len: this.len,
+        };
         // SAFETY: The bio is ours until submitted; its set left room for a `Flight<C>`.
         unsafe {
             Child::<Flight<C>>::context(bio).write(flight);

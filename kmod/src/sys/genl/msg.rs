@@ -26,7 +26,11 @@ impl Message {
         // SAFETY: No preconditions.
         let skb = NonNull::new(unsafe { bind::netraid_msg_new(SIZE) }).ok_or(ENOMEM)?;
         // INVARIANT: Just made.
-        Ok(Self { skb, header: core::ptr::null_mut(), owned: true })
+        Ok(Self {
+            skb,
+            header: core::ptr::null_mut(),
+            owned: true,
+        })
     }
 
     /// # Safety
@@ -34,16 +38,21 @@ impl Message {
     /// `skb` is valid while the message lives.
     pub(super) unsafe fn borrowed(skb: NonNull<bindings::sk_buff>) -> Self {
         // INVARIANT: By the contract of this function.
-        Self { skb, header: core::ptr::null_mut(), owned: false }
+        Self {
+            skb,
+            header: core::ptr::null_mut(),
+            owned: false,
+        }
     }
 
-    pub(super) fn start(
-        &mut self,
-        header: impl FnOnce(*mut bindings::sk_buff) -> *mut kernel::ffi::c_void,
-    ) -> Result {
+    pub(super) fn start(&mut self, header: impl FnOnce(*mut bindings::sk_buff) -> *mut kernel::ffi::c_void) -> Result {
         // INVARIANT: The header is in `skb`.
         self.header = header(self.skb.as_ptr());
-        if self.header.is_null() { Err(EMSGSIZE) } else { Ok(()) }
+        if self.header.is_null() {
+            Err(EMSGSIZE)
+        } else {
+            Ok(())
+        }
     }
 
     /// Completes the message and gives it away.
@@ -55,11 +64,7 @@ impl Message {
     }
 
     /// Sends a message that `fill` writes to a group of listeners; may sleep.
-    pub(crate) fn multicast(
-        command: u32,
-        group: u32,
-        fill: impl FnOnce(&mut Self) -> Result,
-    ) -> Result {
+    pub(crate) fn multicast(command: u32, group: u32, fill: impl FnOnce(&mut Self) -> Result) -> Result {
         let mut message = Self::new()?;
         // SAFETY: The buffer is valid.
         message.start(|skb| unsafe { bind::netraid_event_start(skb, command as u8) })?;
@@ -123,17 +128,13 @@ impl Writer for Message {
     fn bytes(&mut self, id: u32, value: &[u8]) -> Result {
         let data = value.as_ptr().cast();
         // SAFETY: By the type invariant; `value` is valid for the call.
-        to_result(unsafe {
-            bind::netraid_put_bytes(self.skb.as_ptr(), id as i32, data, value.len() as u32)
-        })
+        to_result(unsafe { bind::netraid_put_bytes(self.skb.as_ptr(), id as i32, data, value.len() as u32) })
     }
 
     fn text(&mut self, id: u32, value: &str) -> Result {
         let data = value.as_ptr().cast();
         // SAFETY: By the type invariant; `value` is valid for the call.
-        to_result(unsafe {
-            bind::netraid_put_string(self.skb.as_ptr(), id as i32, data, value.len() as u32)
-        })
+        to_result(unsafe { bind::netraid_put_string(self.skb.as_ptr(), id as i32, data, value.len() as u32) })
     }
 
     fn nest(&mut self, id: u32, fill: impl FnOnce(&mut Self) -> Result) -> Result {

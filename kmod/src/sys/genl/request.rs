@@ -46,10 +46,7 @@ impl<'a> Request<'a> {
     /// # Safety
     ///
     /// Both are valid for `'a`, as in a handler of the family.
-    pub(crate) unsafe fn from_raw(
-        skb: *mut bindings::sk_buff,
-        info: *mut c_void,
-    ) -> Result<Self> {
+    pub(crate) unsafe fn from_raw(skb: *mut bindings::sk_buff, info: *mut c_void) -> Result<Self> {
         // INVARIANT: By the contract of this function.
         Ok(Self {
             skb: NonNull::new(skb).ok_or(EINVAL)?,
@@ -99,8 +96,9 @@ impl<'a> Request<'a> {
     pub(crate) fn net(&self) -> Result<NetNs> {
         // SAFETY: By the type invariant.
         let net = unsafe { bind::netraid_info_net(self.info.as_ptr()) };
+        let net = NonNull::new(net).ok_or(EINVAL)?;
         // SAFETY: The caller keeps its name space while the request is handled.
-        NonNull::new(net).map(|net| unsafe { NetNs::from_raw(net) }).ok_or(EINVAL)
+        Ok(unsafe { NetNs::from_raw(net) })
     }
 
     /// Refuses: `text` becomes the sentence in the extended acknowledgement, `error` its number.
@@ -126,16 +124,10 @@ impl<'a> Request<'a> {
     }
 
     /// Answers with one message that `fill` writes.
-    pub(crate) fn reply(
-        &self,
-        command: u32,
-        fill: impl FnOnce(&mut Message) -> Result,
-    ) -> Result {
+    pub(crate) fn reply(&self, command: u32, fill: impl FnOnce(&mut Message) -> Result) -> Result {
         let mut message = Message::new()?;
         // SAFETY: By the type invariant.
-        message.start(|skb| unsafe {
-            bind::netraid_reply_start(skb, self.info.as_ptr(), command as u8)
-        })?;
+        message.start(|skb| unsafe { bind::netraid_reply_start(skb, self.info.as_ptr(), command as u8) })?;
         fill(&mut message)?;
         let skb = message.finish();
         // SAFETY: Ownership of the message passes to the call, whatever its result.

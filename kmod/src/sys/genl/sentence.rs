@@ -45,7 +45,10 @@ pub(super) fn keep(text: fmt::Arguments<'_>) -> Option<*const kernel::ffi::c_cha
     let text = Text::format(text);
     // One byte more than a text can have, so that it ends with a zero.
     let mut memory = KBox::new([0_u8; 256], GFP_KERNEL).ok()?;
-    memory.iter_mut().zip(text.as_bytes()).for_each(|(to, from)| *to = *from);
+    memory
+        .iter_mut()
+        .zip(text.as_bytes())
+        .for_each(|(to, from)| *to = *from);
     let address = memory.as_ptr().cast();
     // SAFETY: No preconditions.
     let task = unsafe { bind::netraid_current() };
@@ -55,6 +58,14 @@ pub(super) fn keep(text: fmt::Arguments<'_>) -> Option<*const kernel::ffi::c_cha
     if kept.len() >= TASKS {
         return None;
     }
-    kept.push(Kept { task, at_ms: now, _text: memory }, GFP_KERNEL).ok()?;
+    kept.push(
+        Kept {
+            task,
+            at_ms: now,
+            _text: memory,
+        },
+        GFP_KERNEL,
+    )
+    .ok()?;
     Some(address)
 }

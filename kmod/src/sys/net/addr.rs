@@ -33,7 +33,12 @@ impl Address {
             4 | 16 => bytes.get_mut(..ip.len()).ok_or(EINVAL)?.copy_from_slice(ip),
             _ => return Err(EINVAL),
         }
-        Ok(Self { ip: bytes, ip_len: ip.len(), port, scope_id })
+        Ok(Self {
+            ip: bytes,
+            ip_len: ip.len(),
+            port,
+            scope_id,
+        })
     }
 
     /// The bytes of the address, 4 or 16.

@@ -3,12 +3,12 @@
 //! A TCP connection, and a socket that listens for some.
 
 use super::{Address, NetNs};
+use crate::sys::errno::ECONNRESET;
 use crate::sys::{
     bind,
     block::{Bio, PagedBio},
 };
 use core::{ffi::c_void, ptr::NonNull};
-use crate::sys::errno::ECONNRESET;
 use kernel::{bindings, error::to_result, prelude::*};
 
 /// An open socket; closed when dropped.
@@ -28,9 +28,7 @@ impl Raw {
         let mut raw = core::ptr::null_mut();
         let address = address.to_raw();
         // SAFETY: All pointers are valid for the call.
-        to_result(unsafe {
-            bind::netraid_sock_create(net.as_ptr(), &raw const address, &raw mut raw)
-        })?;
+        to_result(unsafe { bind::netraid_sock_create(net.as_ptr(), &raw const address, &raw mut raw) })?;
         // INVARIANT: Just made.
         Ok(Self(NonNull::new(raw).ok_or(ENOMEM)?))
     }
@@ -42,9 +40,7 @@ impl Raw {
     fn shutdown(&self) {
         // An error says that the connection is gone already.
         // SAFETY: By the type invariant.
-        let _ = unsafe {
-            bindings::kernel_sock_shutdown(self.as_ptr(), bindings::sock_shutdown_cmd_SHUT_RDWR)
-        };
+        let _ = unsafe { bindings::kernel_sock_shutdown(self.as_ptr(), bindings::sock_shutdown_cmd_SHUT_RDWR) };
     }
 }
 
@@ -74,9 +70,7 @@ impl Socket {
     pub(crate) fn connect(&self, to: &Address, timeout_ms: u32) -> Result {
         let to = to.to_raw();
         // SAFETY: By the type invariant; `to` is valid for the call.
-        to_result(unsafe {
-            bind::netraid_sock_connect(self.0.as_ptr(), &raw const to, timeout_ms)
-        })
+        to_result(unsafe { bind::netraid_sock_connect(self.0.as_ptr(), &raw const to, timeout_ms) })
     }
 
     /// Sets what a mirror needs: no delay of small messages, memory without I/O, and a look at the clock after
@@ -165,17 +159,23 @@ impl Socket {
             let data_ptr = data.as_mut_ptr().cast::<c_void>();
             bind::netraid_sock_recv(self.0.as_ptr(), data_ptr, data.len() as u32)
         })?;
-        if got == 0 { Err(ECONNRESET.into()) } else { Ok(got) }
+        if got == 0 {
+            Err(ECONNRESET.into())
+        } else {
+            Ok(got)
+        }
     }
 
     /// Receives into the pages of a bio from byte `skip` on; otherwise as [`Socket::receive`].
     pub(crate) fn receive_paged<C>(&self, bio: &PagedBio<C>, skip: u32) -> Result<u32> {
         let left = bio.len().checked_sub(skip).filter(|left| *left > 0).ok_or(EINVAL)?;
         // SAFETY: By the type invariant; the bio has `left` bytes from `skip` on.
-        let got = count(unsafe {
-            bind::netraid_sock_recv_bio(self.0.as_ptr(), bio.rewound(), skip, left)
-        })?;
-        if got == 0 { Err(ECONNRESET.into()) } else { Ok(got as u32) }
+        let got = count(unsafe { bind::netraid_sock_recv_bio(self.0.as_ptr(), bio.rewound(), skip, left) })?;
+        if got == 0 {
+            Err(ECONNRESET.into())
+        } else {
+            Ok(got as u32)
+        }
     }
 }
 
