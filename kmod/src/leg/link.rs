@@ -225,6 +225,13 @@ impl Link {
         self.send(&header.encode(), &Data::<()>::None)
     }
 
+    /// Takes leave, so that the other side does not have to wait for a timeout; not worth a wait if it is silent.
+    pub(crate) fn say_goodbye(&self) {
+        if self.silence_ms() < 2 * u64::from(self.heartbeat_ms.load(Relaxed)) {
+            let _ = self.send_plain(&Header::new(Kind::Bye));
+        }
+    }
+
     /// Sends a message with bytes, whose number is put into the header.
     pub(crate) fn send_bytes(&self, mut header: Header, bytes: &[u8]) -> LinkResult {
         header.len = u32::try_from(bytes.len()).unwrap_or(0);

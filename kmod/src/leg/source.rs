@@ -376,9 +376,8 @@ impl SourceLeg {
 
 impl Drop for SourceHandle {
     fn drop(&mut self) {
-        // Best effort: a target that is told does not have to wait for a timeout.
         if let Some(link) = self.leg.connected() {
-            let _ = link.send_plain(&netraid_core::wire::Header::new(Kind::Bye));
+            link.say_goodbye();
         }
         self.leg.stop();
     }

@@ -294,7 +294,7 @@ impl TargetHandle {
         self.leg.listener.shutdown();
         // Waits for its threads and for the writes under way.
         if let Some(serving) = serving {
-            serving.say_goodbye();
+            serving.conn.link.say_goodbye();
         }
     }
 }

@@ -299,12 +299,6 @@ impl Serving {
             conn,
         })
     }
-
-    /// Ends the connection in good order: the source does not have to wait for a timeout.
-    pub(super) fn say_goodbye(self) {
-        // Best effort.
-        let _ = self.conn.link.send_plain(&Header::new(Kind::Bye));
-    }
 }
 
 impl Drop for Serving {

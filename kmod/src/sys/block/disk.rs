@@ -82,7 +82,7 @@ impl<T: Operations> Disk<T> {
         // SAFETY: The disk is ours and not yet visible. `disk_name` has 32 bytes and was zeroed.
         unsafe {
             for (to, from) in (*disk).disk_name.iter_mut().zip(text.as_bytes()) {
-                *to = (*from).into();
+                *to = *from;
             }
             (*disk).fops = &raw const Self::TABLE.0;
             (*disk).private_data = operations.into_foreign().cast();
