@@ -7,13 +7,16 @@
 mod bad_disks;
 mod bad_names;
 mod bad_peers;
+mod bad_sources;
 mod bypass;
 mod framework;
 mod harness;
 mod link;
 mod mirror;
+mod netlink;
 mod pause;
 mod replication;
+mod requests;
 mod resync;
 mod roles;
 mod status;
@@ -21,5 +24,19 @@ mod status;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main([framework::CASES, bad_disks::CASES, bad_names::CASES, bad_peers::CASES, link::CASES, pause::CASES, replication::CASES, resync::CASES, roles::CASES, status::CASES])
+    harness::main([
+        framework::CASES,
+        bad_disks::CASES,
+        bad_names::CASES,
+        bad_peers::CASES,
+        bad_sources::CASES,
+        link::CASES,
+        netlink::CASES,
+        pause::CASES,
+        replication::CASES,
+        resync::CASES,
+        roles::CASES,
+        status::CASES,
+        requests::CASES,
+    ])
 }
