@@ -11,6 +11,8 @@ mod bad_sources;
 mod bypass;
 mod framework;
 mod harness;
+mod kill;
+mod lifecycle;
 mod link;
 mod mirror;
 mod netlink;
@@ -30,13 +32,15 @@ fn main() -> ExitCode {
         bad_names::CASES,
         bad_peers::CASES,
         bad_sources::CASES,
+        kill::CASES,
+        lifecycle::CASES,
         link::CASES,
         netlink::CASES,
         pause::CASES,
         replication::CASES,
+        requests::CASES,
         resync::CASES,
         roles::CASES,
         status::CASES,
-        requests::CASES,
     ])
 }

@@ -234,7 +234,7 @@ def goes_silent():
 
 def flood():
     """Any number of pings, then a write that is as good as any other, and a farewell."""
-    pings = wire.message(wire.PING) * 20000
+    pings = wire.message(wire.PING) * 5000
     lawful = wire.write(LAWFUL, b"L" * 4096, handle=77, seq=5)
     conn = agreed()
     conn.sendall(pings + lawful)
