@@ -317,7 +317,7 @@ fn version_help_and_completions_are_there(cluster: &Cluster) -> Result<()> {
     ] {
         ensure!(help.contains(&format!("\n  {command} ")), "{command} in {help}");
         ensure!(
-            completions.contains(&format!("netraid__ctl__{command}")),
+            completions.contains(&format!(",{command})")),
             "{command} in the completions"
         );
         ensure!(node
