@@ -137,6 +137,12 @@ impl Acks {
         })
     }
 
+    /// Forgets what an earlier run of that seed reported, which the next one would be taken for.
+    pub(crate) fn forget(&self, seed: u64) {
+        let mut runs = self.runs.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.remove(&seed);
+    }
+
     /// What the run of that seed has reported so far.
     #[must_use]
     pub fn run(&self, seed: u64) -> Run {

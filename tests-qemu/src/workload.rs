@@ -88,6 +88,8 @@ impl Workload {
              --threads {threads} --count {count}"
         );
         let argv: Vec<&str> = script.split(' ').collect();
+        // The machine and its reports are handed from test to test.
+        node.acks().forget(seed);
         let job = node.command(&argv).spawn_with(true)?;
         Ok(Self {
             plan,

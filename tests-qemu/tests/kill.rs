@@ -154,7 +154,7 @@ fn when_both_are_killed_every_acknowledged_write_is_on_both_disks(cluster: &Clus
     let mut dice = Dice::new()?;
     let (eve, adam) = cluster.pair();
     in_sync(eve, adam)?;
-    let workload = Workload::start(eve, "/dev/netraid0", Plan::new(1, BLOCKS))?;
+    let workload = Workload::start(eve, "/dev/netraid0", Plan::new(2, BLOCKS))?;
     workload.more(dice.between(100, 400), SOON)?;
     // In this order, for a source that has lost its target goes on alone.
     eve.kill9()?;
