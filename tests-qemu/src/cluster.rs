@@ -49,7 +49,8 @@ impl ClusterSpec {
             networks: 1,
             mtu: 9000,
             memory: 512,
-            processors: 2,
+            // An emulated machine is no faster with two.
+            processors: if qemu::has_kvm() { 2 } else { 1 },
         }
     }
 
@@ -333,7 +334,7 @@ fn options(
         "-machine",
         "pc",
     ]);
-    add(qemu::accelerator());
+    add(qemu::accelerator(spec.processors));
     add(&["-smp", &spec.processors.to_string(), "-m", &spec.memory.to_string()]);
     add(&[
         "-kernel",

@@ -34,15 +34,22 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// An emulated machine is up after some seconds, several on a busy host after some more.
 const BOOT: Duration = Duration::from_secs(90);
 
-/// QEMU's options for the processor: hardware help only where the processor has it, because
-/// /dev/kvm can be there without it and then hangs the kernel.
-pub(crate) fn accelerator() -> &'static [&'static str] {
+/// Whether the processor can run machines: /dev/kvm can be there without that, and then hangs the kernel.
+pub(crate) fn has_kvm() -> bool {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let help = flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
-    if help && Path::new("/dev/kvm").exists() {
+    help && Path::new("/dev/kvm").exists()
+}
+
+/// QEMU's options for the processor. Several emulated processors share one thread: a kernel that patches its code
+/// on one while another, in a thread of its own, runs a stale translation of it panics now and then.
+pub(crate) fn accelerator(processors: u32) -> &'static [&'static str] {
+    if has_kvm() {
         &["-accel", "kvm", "-cpu", "host"]
+    } else if processors > 1 {
+        &["-accel", "tcg,thread=single", "-cpu", "max"]
     } else {
-        &["-accel", "tcg,thread=multi", "-cpu", "max"]
+        &["-accel", "tcg", "-cpu", "max"]
     }
 }
 
