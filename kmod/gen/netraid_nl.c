@@ -167,6 +167,7 @@ static const struct genl_split_ops netraid_nl_ops[] = {
 	},
 	{
 		.cmd	= NETRAID_CMD_MIRROR_GET,
+		.start	= netraid_nl_mirror_get_start,
 		.dumpit	= netraid_nl_mirror_get_dumpit,
 		.flags	= GENL_CMD_CAP_DUMP,
 	},

@@ -15,6 +15,8 @@
 /* Common nested types */
 extern const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_IN_FLIGHT + 1];
 
+int netraid_nl_mirror_get_start(struct netlink_callback *cb);
+
 int netraid_nl_mirror_get_doit(struct sk_buff *skb, struct genl_info *info);
 int netraid_nl_mirror_get_dumpit(struct sk_buff *skb,
 				 struct netlink_callback *cb);

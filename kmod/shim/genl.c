@@ -117,6 +117,13 @@ void netraid_msg_multicast(struct sk_buff *msg, unsigned int group)
 	rcu_read_unlock();
 }
 
+/* Called before a dump: a mirror with the longest path has to fit into one of its messages. */
+int netraid_nl_mirror_get_start(struct netlink_callback *cb)
+{
+	cb->min_dump_alloc = NETRAID_MSG_SIZE;
+	return 0;
+}
+
 /* What a dump remembers between two of its messages: four words. */
 u64 *netraid_dump_cursor(struct netlink_callback *cb)
 {

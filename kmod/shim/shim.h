@@ -118,6 +118,9 @@ int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int ski
 struct net *netraid_net_get(struct net *net);
 void netraid_net_put(struct net *net);
 
+/* Room for one message; larger than any object of the family. */
+#define NETRAID_MSG_SIZE 8192
+
 /* genl.c: attributes, replies, multicasts */
 struct nlattr *netraid_attr(const struct genl_info *info, int type);
 int netraid_attr_nest(struct nlattr *nest, int type, struct genl_info *info, struct nlattr **found);

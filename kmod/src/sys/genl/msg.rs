@@ -6,9 +6,6 @@ use crate::sys::bind;
 use core::ptr::NonNull;
 use kernel::{bindings, error::to_result, prelude::*};
 
-/// Room for one message; larger than any object of the family.
-const SIZE: u32 = 8192;
-
 /// A message that is being written. Dropping it unfinished takes it back whole.
 ///
 /// # Invariants
@@ -24,7 +21,7 @@ impl Message {
     /// An empty message; may sleep.
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: No preconditions.
-        let skb = NonNull::new(unsafe { bind::netraid_msg_new(SIZE) }).ok_or(ENOMEM)?;
+        let skb = NonNull::new(unsafe { bind::netraid_msg_new(bind::NETRAID_MSG_SIZE) }).ok_or(ENOMEM)?;
         // INVARIANT: Just made.
         Ok(Self {
             skb,
