@@ -52,7 +52,7 @@ fn the_module_stays_while_a_mirror_is_in_service(cluster: &Cluster) -> Result<()
     holder.wait(SOON)?;
     mirror.target.ctl("stop data").ok()?;
     cluster.on_all(|node| {
-        node.sh("rmmod netraid && ! grep -l '^netraid' /proc/[0-9]*/comm && ! ls /dev/netraid*")
+        node.sh("rmmod netraid && ! grep -l '^netraid_' /proc/[0-9]*/comm && ! ls /dev/netraid*")
             .ok()?;
         // What the module held is free.
         node.sh("mkfs.ext4 -q -F /dev/vdb").ok()?;
@@ -63,7 +63,7 @@ fn the_module_stays_while_a_mirror_is_in_service(cluster: &Cluster) -> Result<()
 /// Takes the mirror out of service on all machines at once and the module with it, and loads that again.
 fn unload_everywhere(cluster: &Cluster, state: &str) -> Result<()> {
     let unload = "! rmmod netraid 2> /tmp/said && grep -q 'in use' /tmp/said && netraid-ctl stop data && \
-                  rmmod netraid && ! grep -l '^netraid' /proc/[0-9]*/comm";
+                  rmmod netraid && ! grep -l '^netraid_' /proc/[0-9]*/comm";
     let unloaded = cluster.on_all(|node| {
         node.sh(unload).ok()?;
         node.insmod()
@@ -233,7 +233,7 @@ fn twenty_lives_of_a_mirror_leave_nothing_behind(cluster: &Cluster) -> Result<()
     }
     for (node, before) in [eve, adam].into_iter().zip(before) {
         let threads = node
-            .sh("grep -l '^netraid' /proc/[0-9]*/comm; ls -d /dev/netraid*; true")
+            .sh("grep -l '^netraid_' /proc/[0-9]*/comm; ls -d /dev/netraid*; true")
             .run()?;
         ensure!(threads.stdout.is_empty(), "{}: {}", node.name(), threads.stdout);
         let lost = before.saturating_sub(available(node)?);

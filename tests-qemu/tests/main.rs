@@ -7,8 +7,10 @@
 mod bad_disks;
 mod bad_names;
 mod bad_peers;
+mod bad_requests;
 mod bad_sources;
 mod bypass;
+mod callers;
 mod framework;
 mod harness;
 mod kill;
@@ -18,7 +20,6 @@ mod mirror;
 mod netlink;
 mod pause;
 mod replication;
-mod requests;
 mod resync;
 mod roles;
 mod status;
@@ -31,14 +32,15 @@ fn main() -> ExitCode {
         bad_disks::CASES,
         bad_names::CASES,
         bad_peers::CASES,
+        bad_requests::CASES,
         bad_sources::CASES,
+        callers::CASES,
         kill::CASES,
         lifecycle::CASES,
         link::CASES,
         netlink::CASES,
         pause::CASES,
         replication::CASES,
-        requests::CASES,
         resync::CASES,
         roles::CASES,
         status::CASES,
