@@ -64,7 +64,7 @@ fn writes_in_a_pause_stay_on_the_source(cluster: &Cluster) -> Result<()> {
     mirror.same_disks()
 }
 
-/// Covers: S228, S229, S230.
+/// Covers: S33, S228, S229, S230.
 fn a_resume_copies_exactly_what_either_side_wrote(cluster: &Cluster) -> Result<()> {
     let mirror = Mirror::in_sync(cluster)?;
     let (eve, adam) = (mirror.source, mirror.target);

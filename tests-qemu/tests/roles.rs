@@ -202,7 +202,7 @@ fn promote_is_refused_while_the_source_is_connected(cluster: &Cluster) -> Result
     Ok(())
 }
 
-/// Covers: S9, S202.
+/// Covers: S9, S77, S202.
 fn promote_is_refused_in_the_middle_of_a_resync(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
     let mirror = Mirror::create_on(eve, adam, "vdb", "", QUICK)?;
