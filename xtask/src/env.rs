@@ -13,7 +13,7 @@ use crate::chroot::Chroot;
 use crate::host::{self, Admin};
 use crate::kernel::{self, Series};
 use crate::paths::Paths;
-use crate::progress::Progress;
+use crate::progress::{joined, Progress};
 use crate::roots::{build_root, Root};
 use crate::rustmeta;
 
@@ -46,13 +46,11 @@ pub struct Env {
 ///
 /// When this machine is unsuitable or something cannot be fetched or made; each says what to do.
 pub fn ensure(paths: &Paths, series: Series, refresh: bool, progress: &Progress) -> Result<Option<Env>> {
-    host::suitable()?;
-    let admin = Admin::find()?;
+    let admin = host::prepare(progress)?;
     host::space(&paths.cache, !Root::Build.dir(paths).exists())?;
     let lock = Lock::take(&paths.cache.join("lock"), progress)?;
     let kept = ["roots", "kernels", "sources", "kdir"].map(|name| paths.cache.join(name));
     cache::sweep(&lock, &kept, &admin)?;
-    host::packages(&admin, progress)?;
     let apt = Apt::new(&paths.cache.join("apt"))?;
     apt.update(if refresh { Duration::ZERO } else { LISTS_OLD }, progress)?;
     let cached = apt.kernel(series.name())?.filter(|kernel| complete(paths, kernel));
@@ -139,8 +137,4 @@ fn make(lock: &Lock, paths: &Paths, apt: &Apt, admin: &Admin, kernel: &Kernel, p
         rustmeta::ensure(lock, paths, kernel, &root, &source, &image.join("headers"), progress)?;
         Ok(())
     })
-}
-
-fn joined<T>(result: thread::Result<Result<T>>) -> Result<T> {
-    result.unwrap_or_else(|_| Err(anyhow!("a part of the setup broke off; its message is above")))
 }

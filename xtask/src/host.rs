@@ -5,9 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{bail, Context as _, Result};
+use anyhow::{anyhow, bail, Context as _, Result};
 
+use crate::apt::KEYRINGS;
 use crate::cmd::Cmd;
+use crate::guest::cargo;
 use crate::progress::{Progress, Step};
 
 /// Free space a first setup needs, bytes.
@@ -30,14 +32,18 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("xz", "xz-utils"),
 ];
 
-/// Files this machine must have, and the Debian package they are in.
-const FILES: &[(&str, &str)] = &[
-    (
-        "/usr/share/keyrings/debian-archive-keyring.gpg",
-        "debian-archive-keyring",
-    ),
-    ("/usr/lib/x86_64-linux-gnu/libc.a", "libc6-dev"),
-    ("/usr/sbin/mke2fs", "e2fsprogs"),
+/// Files this machine must have one of, and the Debian package they are in.
+const FILES: &[(&[&str], &str)] = &[
+    (KEYRINGS, "debian-archive-keyring"),
+    (&["/usr/lib/x86_64-linux-gnu/libc.a"], "libc6-dev"),
+    (&["/usr/sbin/mke2fs"], "e2fsprogs"),
+];
+
+/// Parts of the Rust toolchain that a minimal installation lacks: the name of the part, the program by which cargo
+/// finds it, the Debian package it is in.
+const COMPONENTS: &[(&str, &str, &str)] = &[
+    ("rustfmt", "cargo-fmt", "rustfmt"),
+    ("clippy", "cargo-clippy", "rust-clippy"),
 ];
 
 /// How commands are run as administrator.
@@ -80,6 +86,12 @@ impl Admin {
         }
     }
 
+    /// Whether the caller is an ordinary user, who becomes administrator by sudo.
+    #[must_use]
+    pub fn ordinary(&self) -> bool {
+        self.sudo
+    }
+
     /// User and group of the caller as `UID:GID`, to whom what is built belongs.
     #[must_use]
     pub fn ids(&self) -> &str {
@@ -87,12 +99,24 @@ impl Admin {
     }
 }
 
+/// Sees to it that this machine has everything netraid is built with, and says how to become its administrator.
+///
+/// # Errors
+///
+/// When netraid cannot be built here or something cannot be installed.
+pub fn prepare(progress: &Progress) -> Result<Admin> {
+    suitable()?;
+    let admin = Admin::find()?;
+    packages(&admin, progress)?;
+    Ok(admin)
+}
+
 /// Refuses machines netraid cannot be built on.
 ///
 /// # Errors
 ///
 /// When the architecture is another than x86-64 or there is no apt.
-pub fn suitable() -> Result<()> {
+fn suitable() -> Result<()> {
     architecture(std::env::consts::ARCH)?;
     if which("apt-get").is_none() {
         bail!("apt-get is missing: the kernels and roots come from Debian packages; use a Debian machine");
@@ -138,31 +162,12 @@ pub fn space(dir: &Path, first: bool) -> Result<()> {
 /// # Errors
 ///
 /// When apt cannot install them.
-pub fn packages(admin: &Admin, progress: &Progress) -> Result<()> {
+fn packages(admin: &Admin, progress: &Progress) -> Result<()> {
     let missing = missing_packages();
     if missing.is_empty() {
         return Ok(());
     }
-    progress.step(&format!("Install host packages: {}", missing.join(" ")), |step| {
-        let apt = |args: &[&str]| {
-            admin
-                .cmd("env")
-                .args([
-                    "DEBIAN_FRONTEND=noninteractive",
-                    "apt-get",
-                    "-q",
-                    "-y",
-                    "-o",
-                    "DPkg::Lock::Timeout=300",
-                ])
-                .args(args.iter().copied())
-                .run(step)
-        };
-        let why = "apt cannot install host packages; check the network and /etc/apt, then try again";
-        apt(&["update"]).context(why)?;
-        apt(&[&["install", "--no-install-recommends"], missing.as_slice()].concat()).context(why)?;
-        Ok(())
-    })?;
+    install(admin, &missing, progress)?;
     let still = missing_packages();
     if !still.is_empty() {
         bail!(
@@ -173,6 +178,69 @@ pub fn packages(admin: &Admin, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// Installs rustfmt and clippy for the cargo that runs this, when they are missing: by rustup, or as packages.
+///
+/// # Errors
+///
+/// When they cannot be installed.
+pub fn components(admin: &Admin, progress: &Progress) -> Result<()> {
+    let there = |program: &&(&str, &str, &str)| {
+        let subcommand = program.1.trim_start_matches("cargo-");
+        let version = Cmd::new(cargo())
+            .args([subcommand, "--version"])
+            .outcome(&Step::silent());
+        version.is_ok_and(|outcome| outcome.status.success())
+    };
+    let missing: Vec<_> = COMPONENTS.iter().filter(|component| !there(component)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if which("rustup").is_none() {
+        return install(
+            admin,
+            &missing.iter().map(|component| component.2).collect::<Vec<_>>(),
+            progress,
+        );
+    }
+    let names = missing.iter().map(|component| component.0);
+    let what = format!(
+        "Install parts of the Rust toolchain: {}",
+        names.clone().collect::<Vec<_>>().join(" ")
+    );
+    progress.step(&what, |step| {
+        let rustup = Cmd::new("rustup").args(["component", "add"]).args(names);
+        rustup
+            .run(step)
+            .map(drop)
+            .context("rustup cannot install what checking the sources needs")
+    })
+}
+
+/// Installs `packages` on this machine.
+fn install(admin: &Admin, packages: &[&str], progress: &Progress) -> Result<()> {
+    progress.step(&format!("Install host packages: {}", packages.join(" ")), |step| {
+        let apt = |args: &[&str]| {
+            admin
+                .cmd("env")
+                .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"])
+                .args(["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"])
+                .args(args.iter().copied())
+                .run(step)
+        };
+        // Another archive of this machine that cannot be reached must not keep Debian's packages away, so a failure
+        // here only counts when the packages cannot be installed.
+        let updated = apt(&["update"]);
+        let installed = apt(&[&["install", "--no-install-recommends"], packages].concat());
+        installed.map(drop).map_err(|error| {
+            let update = updated.err().map_or_else(String::new, |error| format!("\n{error:#}"));
+            anyhow!(
+                "apt cannot install {}; check the network and /etc/apt, then try again: {error:#}{update}",
+                packages.join(" ")
+            )
+        })
+    })
+}
+
 fn missing_packages() -> Vec<&'static str> {
     let programs = PROGRAMS
         .iter()
@@ -180,7 +248,7 @@ fn missing_packages() -> Vec<&'static str> {
         .map(|(_, package)| *package);
     let files = FILES
         .iter()
-        .filter(|(file, _)| !Path::new(file).exists())
+        .filter(|(files, _)| !files.iter().any(|file| Path::new(file).exists()))
         .map(|(_, package)| *package);
     programs.chain(files).collect()
 }

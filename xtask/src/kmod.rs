@@ -5,7 +5,7 @@
 //! build incremental.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -38,7 +38,7 @@ pub fn build(env: &Env, progress: &Progress) -> Result<Module> {
     let _lock = Lock::take(&built.join("lock"), progress)?;
     let root = root(env).bind(&out, "/out");
     progress.step(&format!("Build netraid.ko for {}", env.kernel.kver), |step| {
-        kbuild(env, &root, &["modules"], step)?;
+        kbuild(env, &root, &["modules"], &built.join("kbuild.log"), step)?;
         let file = built.join("netraid.ko");
         let strip = root.clone().bind(&built, "/mnt");
         strip
@@ -67,13 +67,28 @@ pub fn clippy(env: &Env, progress: &Progress) -> Result<()> {
     }
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let root = root(env).bind(&out, "/out");
-    let step = Step::silent();
-    let output = kbuild(env, &root, &["CLIPPY=1", "modules"], &step)?;
-    anyhow::ensure!(
-        !output.contains("warning:"),
-        "clippy has remarks on the module:\n{output}"
-    );
-    Ok(())
+    let log = built.join("clippy.log");
+    progress.step("Check the lints of the module", |step| {
+        kbuild(env, &root, &["CLIPPY=1", "modules"], &log, step)?;
+        let said = fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+        let remarks = said.lines().filter(|line| line.starts_with("warning:")).count();
+        anyhow::ensure!(
+            remarks == 0,
+            "clippy has {remarks} remarks on the module; they are in {}, the first is:\n{}",
+            log.display(),
+            first_remark(&said)
+        );
+        Ok(())
+    })
+}
+
+/// The first warning in the output of a compiler, with the lines that belong to it.
+fn first_remark(said: &str) -> String {
+    let lines = said.lines().skip_while(|line| !line.starts_with("warning:"));
+    lines
+        .take_while(|line| !line.trim().is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The build root with the kernel tree and the checkout in it.
@@ -84,11 +99,11 @@ fn root(env: &Env) -> Chroot {
         .bind(&env.paths.checkout, "/netraid")
 }
 
-fn kbuild(env: &Env, root: &Chroot, goals: &[&str], step: &Step) -> Result<String> {
+fn kbuild(env: &Env, root: &Chroot, goals: &[&str], log: &Path, step: &Step) -> Result<()> {
     let outcome = rustmeta::make(root, &env.kernel)
         .args(["M=/netraid", "MO=/out"])
         .args(goals.iter().copied())
-        .log(&env.paths.built(&env.kernel.kver).join("kbuild.log"))
+        .log(log)
         .limit(Duration::from_secs(10 * 60))
         .outcome(step)?;
     anyhow::ensure!(
@@ -97,7 +112,7 @@ fn kbuild(env: &Env, root: &Chroot, goals: &[&str], step: &Step) -> Result<Strin
         env.kernel.kver,
         outcome.tail
     );
-    Ok(outcome.tail)
+    Ok(())
 }
 
 /// Checks that the kernel exports what the module needs and that both mean the same Rust crates.
@@ -109,4 +124,16 @@ fn verify(env: &Env, root: &Chroot, step: &Step) -> Result<()> {
     let exported = symbols::exported(&symvers);
     symbols::all_exported(&undefined, &exported)?;
     symbols::same_crates(&all, &exported)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_remark;
+
+    #[test]
+    fn the_first_remark_is_found() {
+        let said = "  RUSTC [M] x\nwarning: unused `y`\n --> x.rs\n\nwarning: other\n";
+        assert_eq!(first_remark(said), "warning: unused `y`\n --> x.rs");
+        assert_eq!(first_remark("fine\n"), "");
+    }
 }

@@ -24,17 +24,22 @@ pub mod paths;
 pub mod progress;
 pub mod roots;
 pub mod rustmeta;
+pub mod suite;
 pub mod symbols;
 pub mod test;
 pub mod vm;
 
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::Result;
 
 use artifacts::Artifacts;
 use env::Env;
-use progress::Progress;
+use guest::Programs;
+use kernel::Series;
+use paths::Paths;
+use progress::{joined, Progress};
 
 /// What a build made.
 #[derive(Debug, Clone)]
@@ -47,14 +52,29 @@ pub struct Built {
     pub module: kmod::Module,
 }
 
-/// Builds everything test machines need and writes the list of it.
+/// Makes the environment for the kernel of `series` and, at the same time, the programs for test machines.
+///
+/// # Errors
+///
+/// When either cannot be made, or Debian does not offer the kernel.
+pub fn ready(paths: &Paths, series: Series, progress: &Progress) -> Result<(Env, Programs)> {
+    // The programs need what is installed on this machine.
+    host::prepare(progress)?;
+    thread::scope(|scope| {
+        let programs = scope.spawn(|| guest::build(paths, progress));
+        let env = env::require(paths, series, false, progress);
+        let programs = joined(programs.join());
+        Ok((env?, programs?))
+    })
+}
+
+/// Builds the module, collects everything test machines need beside the `programs`, and writes the list of it.
 ///
 /// # Errors
 ///
 /// When something does not build.
-pub fn build(env: &Env, progress: &Progress) -> Result<Built> {
+pub fn build(env: &Env, programs: Programs, progress: &Progress) -> Result<Built> {
     let module = kmod::build(env, progress)?;
-    let programs = guest::build(&env.paths, progress)?;
     let built = env.paths.built(&env.kernel.kver);
     let ynl = built.join("ynl");
     guest::ynl(env, &ynl)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use xtask::env::{self, Env};
+use xtask::env;
 use xtask::kernel::Series;
 use xtask::paths::Paths;
 use xtask::progress::{seconds, Progress};
@@ -114,8 +114,7 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
             ));
         }
         Command::Build { kernel } => {
-            let env = env::require(&paths, kernel.kernel, false, progress)?;
-            build(&env, progress)?;
+            build(&paths, kernel.kernel, progress)?;
         }
         Command::Codegen { check } => codegen::run(&env::any(&paths, progress)?, check, progress)?,
         Command::Demo {
@@ -124,8 +123,8 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
             rounds,
             seed,
         } => {
-            let env = env::require(&paths, kernel.kernel, false, progress)?;
-            let artifacts = xtask::build(&env, progress)?.artifacts;
+            let (env, programs) = xtask::ready(&paths, kernel.kernel, progress)?;
+            let artifacts = xtask::build(&env, programs, progress)?.artifacts;
             demo::run(&demo::Options {
                 artifacts,
                 json,
@@ -134,12 +133,11 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
             })?;
         }
         Command::Vm { kernel } => {
-            let env = env::require(&paths, kernel.kernel, false, progress)?;
-            vm::run(&xtask::build(&env, progress)?.artifacts)?;
+            let (env, programs) = xtask::ready(&paths, kernel.kernel, progress)?;
+            vm::run(&xtask::build(&env, programs, progress)?.artifacts)?;
         }
         Command::Check { kernel } => {
-            let env = env::require(&paths, kernel.kernel, false, progress)?;
-            return Ok(check::run(&env, progress)?.finish());
+            return Ok(check::run(&paths, kernel.kernel, progress)?.finish());
         }
         Command::Test { names, kernel, list } => {
             return test::run(&paths, &test::Request { names, kernel, list }, progress);
@@ -148,9 +146,10 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn build(env: &Env, progress: &Progress) -> Result<()> {
-    codegen::run(env, true, progress)?;
-    let built = xtask::build(env, progress)?;
+fn build(paths: &Paths, series: Series, progress: &Progress) -> Result<()> {
+    let (env, programs) = xtask::ready(paths, series, progress)?;
+    codegen::run(&env, true, progress)?;
+    let built = xtask::build(&env, programs, progress)?;
     progress.line(built.module.info.trim_end());
     println!("{}", built.list.display());
     Ok(())

@@ -2,9 +2,10 @@
 //! Shows what goes on: a spinner for each running step on a terminal, plain lines elsewhere; what each step cost.
 
 use std::io::IsTerminal as _;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{anyhow, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The running steps of one command. Steps may run in several threads at once.
@@ -94,6 +95,15 @@ impl Step {
             bar: ProgressBar::hidden(),
         }
     }
+}
+
+/// The result of a thread that was started for a part of the work.
+///
+/// # Errors
+///
+/// The thread's own; and when it panicked, which the program shows by itself.
+pub fn joined<T>(result: thread::Result<Result<T>>) -> Result<T> {
+    result.unwrap_or_else(|_| Err(anyhow!("a part of the work broke off; its message is above")))
 }
 
 /// Time as people read it: `0.4 s`, `52 s`, `1 min 16 s`.

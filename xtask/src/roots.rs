@@ -135,6 +135,10 @@ impl Root {
                         .iter()
                         .map(|point| making.join(point.trim_start_matches('/')));
                     admin.cmd("mkdir").arg("-p").args(points).run(step)?;
+                    if admin.ordinary() {
+                        // Images of the root are made by the caller, who must be able to read all of it.
+                        admin.cmd("chmod").args(["-R", "a+rX"]).arg(making).run(step)?;
+                    }
                     Ok(())
                 })
             })?;

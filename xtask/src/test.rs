@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Checks, builds and tests everything, and counts.
+//!
+//! From nothing, the network is what the setup waits for and the processors are what cargo waits for, so both go on at
+//! the same time. Then everything is built once, and the tests in virtual machines run on one kernel after the other.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Instant;
 
-use anyhow::{anyhow, bail, Context as _, Result};
+use anyhow::{anyhow, bail, Result};
 
 use crate::check::{self, Tally};
 use crate::cmd::Cmd;
-use crate::codegen;
-use crate::env::{self, Env};
-use crate::guest::cargo;
+use crate::env;
+use crate::guest::{self, cargo, Programs};
+use crate::host;
 use crate::kernel::Series;
-use crate::kmod;
 use crate::paths::Paths;
-use crate::progress::{seconds, Progress, Step};
-
-/// How long the tests in virtual machines may take.
-const VM_LIMIT: Duration = Duration::from_secs(3 * 3600);
+use crate::progress::{joined, seconds, Progress, Step};
+use crate::suite::{self, Part, Suite};
 
 /// What is to be tested.
 #[derive(Debug, Clone)]
@@ -31,69 +32,128 @@ pub struct Request {
     pub list: bool,
 }
 
+/// A kernel with a module built for it.
+struct Ready {
+    kver: String,
+    artifacts: PathBuf,
+}
+
 /// Runs what is requested. The last line on standard output is `N passed, N failed`.
 ///
 /// # Errors
 ///
 /// When the environment or the programs cannot be made; a test that fails is counted instead.
 pub fn run(paths: &Paths, request: &Request, progress: &Progress) -> Result<ExitCode> {
-    if request.list {
-        print!("{}", vm_cargo(paths).args(["--", "--list"]).run(&Step::silent())?);
-        return Ok(ExitCode::SUCCESS);
-    }
     let begin = Instant::now();
     let mut tally = Tally::default();
-    let everything = request.names.is_empty();
-    let wanted: Vec<Series> = request
-        .kernel
-        .map_or_else(|| Series::ALL.to_vec(), |series| vec![series]);
-    if everything {
-        check::host(paths, &mut tally, progress);
-        host_tests(paths, &mut tally, progress)?;
+    if request.list {
+        print!("{}", Suite::build(paths, progress)?.list(&request.names)?);
+        return Ok(ExitCode::SUCCESS);
     }
-    let mut main_done = false;
-    for series in wanted {
-        // Somebody who names tests wants an answer soon: one kernel.
-        if main_done && !everything {
-            break;
-        }
-        let Some(env) = env::ensure(paths, series, false, progress)? else {
-            progress.line(&format!(
-                "Kernel {} is not offered by Debian's mirror now: skipped.",
-                series.name()
-            ));
-            continue;
-        };
-        if everything && !main_done {
-            tally.count("generated code", codegen::run(&env, true, progress));
-            tally.count(
-                "lints of the module",
-                progress.step("Check the lints of the module", |_| kmod::clippy(&env, progress)),
-            );
-        }
-        let artifacts = match crate::build(&env, progress) {
-            Ok(built) => built.list,
-            Err(error) => {
-                tally.count(&format!("build for {}", env.kernel.kver), Err(error));
-                continue;
-            }
-        };
-        if everything {
-            tally.count("build", Ok(()));
-        }
-        // The first kernel gets every test; on the others a chosen part shows that the module works there, too.
-        vm_tests(&env, &artifacts, request, main_done, &mut tally, progress)?;
-        main_done = true;
-    }
-    if !main_done && tally.failed == 0 {
-        bail!("no kernel was there to test on; run `cargo xtask setup --refresh`");
+    if request.names.is_empty() {
+        everything(paths, request.kernel, &mut tally, progress)?;
+    } else {
+        named(paths, request, &mut tally, progress)?;
     }
     progress.line(&format!("Everything took {}.", seconds(begin.elapsed())));
     Ok(tally.finish())
 }
 
+/// Somebody who names tests wants an answer soon: no checks, one kernel.
+fn named(paths: &Paths, request: &Request, tally: &mut Tally, progress: &Progress) -> Result<()> {
+    let series = request.kernel.unwrap_or(Series::ALL[0]);
+    let (env, programs) = crate::ready(paths, series, progress)?;
+    let suite = Suite::build(paths, progress)?;
+    let built = crate::build(&env, programs, progress)?;
+    let ran = suite.run(
+        paths,
+        &env.kernel.kver,
+        &built.list,
+        Part::Named(&request.names),
+        tally,
+        progress,
+    )?;
+    if ran == 0 {
+        let names = request.names.join(" ");
+        bail!("no test matches `{names}`; `cargo xtask test --list` shows all");
+    }
+    Ok(())
+}
+
+fn everything(paths: &Paths, kernel: Option<Series>, tally: &mut Tally, progress: &Progress) -> Result<()> {
+    let admin = host::prepare(progress)?;
+    host::components(&admin, progress)?;
+    let wanted = kernel.map_or_else(|| Series::ALL.to_vec(), |series| vec![series]);
+    let (programs, suite, kernels) = thread::scope(|scope| {
+        let host = scope.spawn(|| on_this_machine(paths, progress));
+        let kernels = kernels(paths, &wanted, tally, progress);
+        let (programs, suite, host) = joined(host.join().map(Ok))?;
+        tally.merge(host);
+        Ok::<_, anyhow::Error>((programs?, suite?, kernels))
+    })?;
+    let mut ready = Vec::new();
+    for env in kernels {
+        let kver = env.kernel.kver.clone();
+        let built = crate::build(&env, programs.clone(), progress);
+        match built {
+            Ok(built) => {
+                tally.count("build", Ok(()));
+                ready.push(Ready {
+                    kver,
+                    artifacts: built.list,
+                });
+            }
+            Err(error) => tally.count(&format!("build for {kver}"), Err(error)),
+        }
+    }
+    if ready.is_empty() && tally.all_passed() {
+        bail!("no kernel was there to test on; run `cargo xtask setup --refresh`");
+    }
+    // The first kernel gets every test; on the others a chosen part shows that the module works there, too.
+    for (number, kernel) in ready.iter().enumerate() {
+        let part = if number == 0 { Part::All } else { Part::Smoke };
+        suite.run(paths, &kernel.kver, &kernel.artifacts, part, tally, progress)?;
+    }
+    Ok(())
+}
+
+/// All that cargo does: checks, tests without virtual machines, the programs for those.
+fn on_this_machine(paths: &Paths, progress: &Progress) -> (Result<Programs>, Result<Suite>, Tally) {
+    let mut tally = Tally::default();
+    check::sources(paths, &mut tally, progress);
+    tests(paths, &mut tally, progress);
+    let suite = Suite::build(paths, progress);
+    let programs = guest::build(paths, progress);
+    (programs, suite, tally)
+}
+
+/// The environments for `wanted`, with the checks that need one; a kernel that cannot be had is counted as a failure.
+fn kernels(paths: &Paths, wanted: &[Series], tally: &mut Tally, progress: &Progress) -> Vec<env::Env> {
+    let mut kernels: Vec<env::Env> = Vec::new();
+    for series in wanted {
+        match env::ensure(paths, *series, false, progress) {
+            Ok(Some(env)) => {
+                if kernels.is_empty() {
+                    check::module(&env, tally, progress);
+                }
+                kernels.push(env);
+            }
+            Ok(None) => progress.line(&format!(
+                "Kernel {} is not offered by Debian's mirror now: skipped.",
+                series.name()
+            )),
+            Err(error) => {
+                // Said at once, because cargo may be busy for long before the end shows it again.
+                progress.line(&format!("error: {error:#}"));
+                tally.count(&format!("environment for {}", series.name()), Err(error));
+            }
+        }
+    }
+    kernels
+}
+
 /// Runs the tests that need no virtual machine.
-fn host_tests(paths: &Paths, tally: &mut Tally, progress: &Progress) -> Result<()> {
+fn tests(paths: &Paths, tally: &mut Tally, progress: &Progress) {
     // Of tests-qemu only the library can be tested without machines.
     let parts: [(&str, &[&str]); 2] = [
         ("Test on this machine", &["--workspace", "--exclude", "tests-qemu"]),
@@ -105,107 +165,27 @@ fn host_tests(paths: &Paths, tally: &mut Tally, progress: &Progress) -> Result<(
             .join(format!("logs/{}.log", what.to_lowercase().replace(' ', "-")));
         let cargo = Cmd::new(cargo())
             .args(["test", "--locked", "--no-fail-fast"])
-            .args(which.iter().copied());
-        let outcome = progress.step(what, |step| cargo.dir(&paths.checkout).log(&log).outcome(step))?;
-        let (passed, failed) = counts(&outcome.stdout);
-        tally.add(passed, failed);
-        if outcome.status.success() {
-            continue;
-        }
-        let message = format!("{}\nThe whole output: {}", outcome.tail, log.display());
-        // Tests that failed are counted already; a test that does not even build is not.
-        if failed == 0 {
-            tally.count(what, Err(anyhow!(message)));
-        } else {
-            progress.line(&message);
+            .args(which.iter().copied())
+            .dir(&paths.checkout)
+            .log(&log);
+        let result = progress.step(what, |step| counted(&cargo, tally, step));
+        if let Err(error) = result {
+            let message = format!("{what}: {error:#}\nThe whole output: {}", log.display());
+            tally.remark(message);
         }
     }
-    Ok(())
 }
 
-/// Runs the tests in virtual machines on the kernel of `env`.
-fn vm_tests(
-    env: &Env,
-    artifacts: &Path,
-    request: &Request,
-    part: bool,
-    tally: &mut Tally,
-    progress: &Progress,
-) -> Result<()> {
-    let what = if part {
-        "a chosen part of the tests"
-    } else {
-        "the tests"
-    };
-    progress.line(&format!("Now {what} in virtual machines on {}:", env.kernel.kver));
-    // The test program takes one name, so it runs once for each.
-    let filters: Vec<Vec<String>> = match request.names.as_slice() {
-        [] => vec![Vec::new()],
-        names => names.iter().map(|name| vec![name.clone()]).collect(),
-    };
-    for filter in filters {
-        let mut cmd = vm_cargo(&env.paths)
-            .env("NETRAID_ARTIFACTS", artifacts)
-            .env("NETRAID_LOGS", env.paths.built(&env.kernel.kver).join("test-logs"))
-            .limit(VM_LIMIT)
-            .echo();
-        if part {
-            cmd = cmd.env("NETRAID_ONLY", "smoke");
-        }
-        let outcome = cmd
-            .arg("--")
-            .args(filter.clone())
-            .outcome(&Step::silent())
-            .context("the tests in virtual machines cannot be run")?;
-        let (passed, failed) = counts(&outcome.stdout);
-        tally.add(passed, failed);
-        if !outcome.status.success() && failed == 0 {
-            tally.count(
-                "tests in virtual machines",
-                Err(anyhow!("they broke off:\n{}", outcome.tail)),
-            );
-        }
-        if passed + failed == 0 && outcome.status.success() {
-            bail!(
-                "no test matches `{}`; `cargo xtask test --list` shows all",
-                filter.join(" ")
-            );
-        }
+/// Runs cargo's tests; a failure to even build them counts as one that failed.
+fn counted(cargo: &Cmd, tally: &mut Tally, step: &Step) -> Result<()> {
+    let outcome = cargo.outcome(step).inspect_err(|_| tally.add(0, 1))?;
+    let (passed, failed) = suite::counts(&outcome.stdout);
+    tally.add(passed, failed);
+    if outcome.status.success() {
+        return Ok(());
     }
-    Ok(())
-}
-
-fn vm_cargo(paths: &Paths) -> Cmd {
-    Cmd::new(cargo())
-        .args(["test", "--locked", "-p", "tests-qemu", "--test", "vm"])
-        .dir(&paths.checkout)
-}
-
-/// Sums the lines `test result: ok. N passed; N failed; …` in the output of test programs.
-fn counts(output: &str) -> (u64, u64) {
-    let number = |text: &str, word: &str| -> u64 {
-        text.split(';')
-            .find_map(|part| part.trim().strip_suffix(word)?.split_whitespace().last()?.parse().ok())
-            .unwrap_or(0)
-    };
-    output
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("test result:"))
-        .fold((0, 0), |(passed, failed), line| {
-            (passed + number(line, " passed"), failed + number(line, " failed"))
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::counts;
-
-    #[test]
-    fn results_of_all_programs_are_summed() {
-        let output = "running 3 tests\n\
-            test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
-            test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.00s\n";
-        assert_eq!(counts(output), (13, 2));
-        assert_eq!(counts("error: could not compile"), (0, 0));
+    if failed == 0 {
+        tally.add(0, 1);
     }
+    Err(anyhow!("{}", outcome.tail))
 }

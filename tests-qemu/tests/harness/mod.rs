@@ -2,6 +2,7 @@
 //! Runs the cases on machines that are kept from one to the next.
 
 mod cleanup;
+mod times;
 
 use std::{
     any::Any,
@@ -10,15 +11,19 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{anyhow, bail, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests_qemu::{Artifacts, Cluster, ClusterSpec, DiskSpec, MIB};
 
+use self::times::{Time, Times};
+
 /// Environment variable: set to `smoke` it runs only the cases that are also run on the older kernel.
 const TAG: &str = "NETRAID_TAG";
+/// Environment variable: words with spaces between; runs only the cases whose name contains one of them.
+const NAMES: &str = "NETRAID_NAMES";
 /// Environment variable: folder that gets the logs of failed tests.
 const LOGS: &str = "NETRAID_LOGS";
 
@@ -105,24 +110,41 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // The machines are shared, and there are hardly processors for more.
     arguments.test_threads = Some(1);
-    let smoke = env::var(TAG).is_ok_and(|tag| tag == "smoke");
     let mut cases: Vec<Case> = groups.into_iter().flatten().copied().collect();
-    cases.retain(|case| case.smoke || !smoke);
+    cases.retain(chosen());
     cases.sort_by_key(|case| case.machines);
     let pool = Arc::new(Mutex::new(Pool::default()));
+    let times = Arc::new(Times::default());
     let trial = |case: Case| {
-        let pool = Arc::clone(&pool);
+        let (pool, times) = (Arc::clone(&pool), Arc::clone(&times));
         Trial::test(case.name, move || {
             let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
-            run(&mut pool, case).map_err(|error| Failed::from(format!("{error:#}")))
+            let mut time = Time::new(case.name);
+            let outcome = run(&mut pool, case, &mut time);
+            times.add(time);
+            outcome.map_err(|error| Failed::from(format!("{error:#}")))
         })
     };
     let conclusion = libtest_mimic::run(&arguments, cases.into_iter().map(trial).collect());
+    times.show_slowest();
     conclusion.exit_code()
 }
 
-fn run(pool: &mut Pool, case: Case) -> Result<()> {
+/// Which cases the environment asks for.
+fn chosen() -> impl Fn(&Case) -> bool {
+    let smoke = env::var(TAG).is_ok_and(|tag| tag == "smoke");
+    let names = env::var(NAMES).unwrap_or_default();
+    move |case| {
+        let mut names = names.split_whitespace().peekable();
+        let named = names.peek().is_none() || names.any(|name| case.name.contains(name));
+        named && (case.smoke || !smoke)
+    }
+}
+
+fn run(pool: &mut Pool, case: Case, time: &mut Time) -> Result<()> {
+    let began = Instant::now();
     let cluster = pool.take(case.machines)?;
+    time.machines = began.elapsed();
     for node in cluster.nodes() {
         node.begin(case.name);
     }

@@ -18,7 +18,7 @@ use crate::paths::text;
 use crate::progress::{Progress, Step};
 
 /// Keys that can sign Debian's archives, as Debian and its derivatives install them.
-const KEYRINGS: &[&str] = &[
+pub const KEYRINGS: &[&str] = &[
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 ];

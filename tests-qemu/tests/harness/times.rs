@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+//! How long the cases took, so that slow ones are found.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// So many are shown at the end.
+const SLOWEST: usize = 10;
+
+/// The time of one case.
+pub(super) struct Time {
+    name: &'static str,
+    began: Instant,
+    whole: Duration,
+    /// What it took to have machines: next to nothing when the case before left them whole.
+    pub(super) machines: Duration,
+}
+
+impl Time {
+    /// The clock runs from now.
+    pub(super) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            began: Instant::now(),
+            whole: Duration::ZERO,
+            machines: Duration::ZERO,
+        }
+    }
+}
+
+/// The times of all cases so far.
+#[derive(Default)]
+pub(super) struct Times(Mutex<Vec<Time>>);
+
+impl Times {
+    /// Stops the clock of a case and shows what it took. The line with its name has begun and its outcome follows.
+    pub(super) fn add(&self, mut time: Time) {
+        time.whole = time.began.elapsed();
+        print!("{:5.1} s ", time.whole.as_secs_f64());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(time);
+    }
+
+    /// Shows the slowest cases; nothing when there are so few that all can be seen.
+    pub(super) fn show_slowest(&self) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if times.len() <= SLOWEST {
+            return;
+        }
+        times.sort_by_key(|time| std::cmp::Reverse(time.whole));
+        println!("the slowest of {} tests:", times.len());
+        for time in times.iter().take(SLOWEST) {
+            let (whole, machines) = (time.whole.as_secs_f64(), time.machines.as_secs_f64());
+            println!("{whole:7.1} s  {} ({machines:.1} s of it for machines)", time.name);
+        }
+        let all: Duration = times.iter().map(|time| time.whole).sum();
+        println!("all of them took {:.0} s\n", all.as_secs_f64());
+    }
+}

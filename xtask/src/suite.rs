@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The tests in virtual machines: one program, built once and run on each kernel.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{anyhow, Context as _, Result};
+
+use crate::check::Tally;
+use crate::cmd::Cmd;
+use crate::guest::cargo;
+use crate::paths::Paths;
+use crate::progress::{Progress, Step};
+
+/// How long all tests on one kernel may take.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// Name of the test program.
+const PROGRAM: &str = "vm";
+
+/// Which tests are run.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    /// Every one.
+    All,
+    /// Those chosen to show that the module works on another kernel, too.
+    Smoke,
+    /// Those whose name contains one of these.
+    Named(&'a [String]),
+}
+
+/// The test program.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    program: PathBuf,
+    dir: PathBuf,
+}
+
+impl Suite {
+    /// Builds the test program.
+    ///
+    /// # Errors
+    ///
+    /// When it does not build.
+    pub fn build(paths: &Paths, progress: &Progress) -> Result<Self> {
+        let cargo = Cmd::new(cargo())
+            .args(["test", "--locked", "-p", "tests-qemu", "--test", PROGRAM, "--no-run"])
+            .arg("--message-format=json-render-diagnostics")
+            .dir(&paths.checkout);
+        let said = progress.step("Build the tests in virtual machines", |step| cargo.run(step))?;
+        let program = said
+            .lines()
+            .find_map(executable)
+            .context("cargo built the tests in virtual machines and does not say where; run `cargo clean`")?;
+        Ok(Self {
+            program,
+            dir: paths.checkout.join("tests-qemu"),
+        })
+    }
+
+    /// The names of all tests, or of those that contain one of `names`, a line for each.
+    ///
+    /// # Errors
+    ///
+    /// When the test program cannot be run.
+    pub fn list(&self, names: &[String]) -> Result<String> {
+        self.cmd(Part::Named(names)).arg("--list").run(&Step::silent())
+    }
+
+    /// Runs `part` of the tests on the kernel `kver` with what `artifacts` lists, and returns how many ran.
+    ///
+    /// # Errors
+    ///
+    /// When the test program cannot be run; what fails is counted in `tally` instead.
+    pub fn run(
+        &self,
+        paths: &Paths,
+        kver: &str,
+        artifacts: &Path,
+        part: Part<'_>,
+        tally: &mut Tally,
+        progress: &Progress,
+    ) -> Result<u64> {
+        let what = match part {
+            Part::All => "all tests",
+            Part::Smoke => "a chosen part of the tests",
+            Part::Named(_) => "the named tests",
+        };
+        progress.line(&format!("Now {what} in virtual machines on {kver}:"));
+        let outcome = self
+            .cmd(part)
+            .env("NETRAID_ARTIFACTS", artifacts)
+            .env("NETRAID_LOGS", paths.built(kver).join("test-logs"))
+            .limit(LIMIT)
+            .echo()
+            .outcome(&Step::silent())
+            .context("the tests in virtual machines did not come to an end")?;
+        let (passed, failed) = counts(&outcome.stdout);
+        tally.add(passed, failed);
+        let names = failed_names(&outcome.stdout);
+        if !names.is_empty() {
+            tally.remark(format!("on {kver}, details above: {}", names.join(" ")));
+        }
+        if !outcome.status.success() && failed == 0 {
+            let what = format!("tests in virtual machines on {kver}");
+            tally.count(&what, Err(anyhow!("they broke off:\n{}", outcome.tail)));
+        }
+        Ok(passed + failed)
+    }
+
+    fn cmd(&self, part: Part<'_>) -> Cmd {
+        let cmd = Cmd::new(&self.program).dir(&self.dir);
+        let (tag, names) = match part {
+            Part::All => ("", String::new()),
+            Part::Smoke => ("smoke", String::new()),
+            Part::Named(names) => ("", names.join(" ")),
+        };
+        cmd.env("NETRAID_TAG", tag).env("NETRAID_NAMES", names)
+    }
+}
+
+/// The test program, when `line` is cargo's message that it was built.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    (message["target"]["name"] == PROGRAM).then(|| message["executable"].as_str().map(PathBuf::from))?
+}
+
+/// Sums the lines `test result: ok. N passed; N failed; …` in the output of test programs.
+#[must_use]
+pub fn counts(output: &str) -> (u64, u64) {
+    let number = |text: &str, word: &str| -> u64 {
+        text.split(';')
+            .find_map(|part| part.trim().strip_suffix(word)?.split_whitespace().last()?.parse().ok())
+            .unwrap_or(0)
+    };
+    output
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("test result:"))
+        .fold((0, 0), |(passed, failed), line| {
+            (passed + number(line, " passed"), failed + number(line, " failed"))
+        })
+}
+
+/// The names in the lines `test NAME … FAILED`.
+fn failed_names(output: &str) -> Vec<&str> {
+    output
+        .lines()
+        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix("FAILED"))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{counts, executable, failed_names, PathBuf};
+
+    #[test]
+    fn results_of_all_programs_are_summed() {
+        let output = "running 3 tests\n\
+            test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+            test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.00s\n";
+        assert_eq!(counts(output), (13, 2));
+        assert_eq!(counts("error: could not compile"), (0, 0));
+    }
+
+    #[test]
+    fn tests_that_failed_are_named() {
+        let output =
+            "test one   ...   3.1 s ok\ntest two   ...  30.0 s FAILED\ntest result: FAILED. 1 passed; 1 failed\n";
+        assert_eq!(failed_names(output), ["two"]);
+    }
+
+    #[test]
+    fn the_program_is_found_in_what_cargo_says() {
+        let built = r#"{"reason":"compiler-artifact","target":{"kind":["test"],"name":"vm"},"executable":"/t/vm-1"}"#;
+        assert_eq!(executable(built), Some(PathBuf::from("/t/vm-1")));
+        let library = r#"{"reason":"compiler-artifact","target":{"name":"vm_lib"},"executable":null}"#;
+        assert_eq!(executable(library), None);
+        assert_eq!(executable("not JSON"), None);
+    }
+}
