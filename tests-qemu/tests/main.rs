@@ -10,6 +10,9 @@ mod bad_peers;
 mod bad_requests;
 mod bad_sources;
 mod bypass;
+mod data;
+mod device;
+mod filesystems;
 mod callers;
 mod framework;
 mod harness;
@@ -23,6 +26,7 @@ mod replication;
 mod resync;
 mod roles;
 mod status;
+mod teardown;
 
 use std::process::ExitCode;
 
@@ -35,6 +39,9 @@ fn main() -> ExitCode {
         bad_requests::CASES,
         bad_sources::CASES,
         callers::CASES,
+        data::CASES,
+        device::CASES,
+        filesystems::CASES,
         kill::CASES,
         lifecycle::CASES,
         link::CASES,
@@ -44,5 +51,6 @@ fn main() -> ExitCode {
         resync::CASES,
         roles::CASES,
         status::CASES,
+        teardown::CASES,
     ])
 }

@@ -143,16 +143,13 @@ fn a_target_that_was_loaded_anew_gets_everything(cluster: &Cluster) -> Result<()
     mirror.same_disks()
 }
 
-/// Waits for the start of a resync; returns its leg and the reason of the last event that had one.
-fn resync_begins(events: &mut Events) -> Result<(Value, String)> {
-    let mut reason = String::new();
+/// Waits for a resync; returns its leg as it was at its start, and its reason.
+fn resync_told(events: &mut Events) -> Result<(Value, String)> {
     let event = events.wait_for("a resync", SOON, |event| {
-        if let Some(said) = event["reason"].as_str() {
-            said.clone_into(&mut reason);
-        }
         event["event"] == "leg-changed" && event["mirror"]["legs"][1]["state"] == "resyncing"
     })?;
     events.wait_for("its end", SOON, |event| event["event"] == "resync-done")?;
+    let reason = event["reason"].as_str().unwrap_or_default().to_owned();
     Ok((event["mirror"]["legs"][1].clone(), reason))
 }
 
@@ -163,26 +160,27 @@ fn events_tell_what_caused_each_resync(cluster: &Cluster) -> Result<()> {
     let mut events = eve.events()?;
     events.wait_for("the snapshot", SOON, |event| event["event"] == "snapshot")?;
     mirror.extend_with(QUICK)?;
-    let (leg, reason) = resync_begins(&mut events)?;
-    ensure!(leg["resync_full"] == true, "{leg}");
-    ensure!(reason == "the target has not been reached yet", "{reason}");
+    let (leg, reason) = resync_told(&mut events)?;
+    ensure!(leg["resync_full"] == true && leg["resyncs"] == 1, "{leg}");
+    ensure!(reason == "the target is new to this mirror", "{reason}");
 
     eve.ctl("pause data").ok()?;
     mirror.wait("paused")?;
     write_chunks(eve, DEVICE, CHUNK, &[7])?;
     eve.ctl("resume data").ok()?;
-    let (leg, reason) = resync_begins(&mut events)?;
-    ensure!(leg["resync_full"] == false, "{leg}");
-    ensure!(reason.contains("paused by an operator"), "{reason}");
+    let (leg, reason) = resync_told(&mut events)?;
+    ensure!(leg["resync_full"] == false && leg["resync_total"] == CHUNK, "{leg}");
+    ensure!(reason == "replication was paused", "{reason}");
 
+    mirror.wait("fully-operational")?;
     cluster.cut(eve, adam);
     mirror.wait("out-of-sync")?;
-    write_chunks(eve, DEVICE, CHUNK, &[8])?;
+    write_chunks(eve, DEVICE, CHUNK, &[8, 9])?;
     cluster.restore_links();
-    let (leg, reason) = resync_begins(&mut events)?;
-    ensure!(leg["resync_full"] == false, "{leg}");
+    let (leg, reason) = resync_told(&mut events)?;
+    ensure!(leg["resync_full"] == false && leg["resync_total"] == 2 * CHUNK, "{leg}");
     ensure!(
-        reason.contains("10.77.0.2") || reason.contains("adam was lost"),
+        reason == "the connection was lost while the application wrote",
         "{reason}"
     );
     Ok(())
