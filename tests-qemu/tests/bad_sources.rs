@@ -334,10 +334,11 @@ fn a_target_that_is_taken_names_its_holder_and_goes_on(cluster: &Cluster) -> Res
     ensure!(event["reason"] == sentence, "{event}");
     // Machines that know more of the mirror than they should.
     let identities = identities(eve)?;
-    let mut program = play(abel, adam, &identities, &["other_machine", "other_mirror"])?;
+    let mut program = play(abel, adam, &identities, &["other_machine", "other_mirror", "noise"])?;
     let holder = "mirror data on adam is being written by eve; take that leg away there first";
     is_refused(&mut program, "other_machine", TAKEN, holder)?;
     is_refused(&mut program, "other_mirror", OTHER_UUID, sentence)?;
+    is_refused(&mut program, "noise", MALFORMED, "does not speak the netraid protocol")?;
     // The running mirror noticed nothing.
     workload.more(50, SOON)?;
     workload.stop()?;

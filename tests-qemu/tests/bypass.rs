@@ -36,7 +36,7 @@ pub(crate) fn ask(node: &Node, requests: &[(&str, Value)]) -> Result<Vec<Answer>
     node.write_file(PLACE, PROGRAM.as_bytes(), 0o644)?;
     let lines = requests.iter().map(|request| json!(request).to_string() + "\n");
     let text = node
-        .command(&["python3", "-B", PLACE])
+        .command(&["python3", PLACE])
         .stdin(lines.collect::<String>())
         .ok()?;
     let answers: Result<Vec<Answer>, _> = text.lines().map(serde_json::from_str).collect();
