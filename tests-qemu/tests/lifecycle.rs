@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(the_module_unloads_from_every_state).smoke(),
     case!(without_the_module_every_command_says_so),
     case!(every_command_given_twice_gets_a_sensible_answer),
+    case!(commands_given_at_the_same_time_do_not_harm_each_other),
     case!(twenty_lives_of_a_mirror_leave_nothing_behind),
     case!(eight_mirrors_work_at_once),
     case!(partitions_and_whole_disks_mirror_each_other),
@@ -191,6 +192,49 @@ fn every_command_given_twice_gets_a_sensible_answer(cluster: &Cluster) -> Result
         again(node, "stop data", "already stopped")?;
         node.ctl("delete data").ok()?;
         refused(node, "delete data", &["there is no mirror 'data' on this machine"])?;
+    }
+    Ok(())
+}
+
+/// Covers: S122.
+fn commands_given_at_the_same_time_do_not_harm_each_other(cluster: &Cluster) -> Result<()> {
+    let (eve, adam) = cluster.pair();
+    let disk = eve.sh(SMALL).ok()?;
+    eve.ctl(&format!("create data --disk {}", disk.trim())).ok()?;
+    let disk = adam.sh(SMALL).ok()?;
+    adam.ctl(&format!("join data --disk {} --yes {QUICK}", disk.trim()))
+        .ok()?;
+    let extend = format!("extend data --to {} --yes {QUICK}", adam.ip());
+    let mut jobs = Vec::new();
+    for (node, commands) in [
+        (eve, ["pause data --timeout 2", "resume data --timeout 2"]),
+        (eve, [extend.as_str(), "unextend data"]),
+        (eve, ["stop data --force", "promote data"]),
+        (
+            eve,
+            [
+                "status data --detail",
+                "wait data --for fully-operational --timeout 0.2",
+            ],
+        ),
+        (adam, ["promote data --wait 0", "demote data"]),
+    ] {
+        let [one, other] = commands.map(|command| format!("netraid-ctl {command} > /dev/null 2>&1; echo $?;"));
+        jobs.push(
+            node.sh(&format!("for n in 1 2 3 4 5 6; do {one} {other} done"))
+                .spawn()?,
+        );
+    }
+    for job in &mut jobs {
+        let (code, codes) = job.wait(4 * SOON)?;
+        // Done, refused, or out of time; nothing else, and nobody hangs.
+        let known = codes.iter().all(|code| ["0", "2", "4"].contains(&code.as_str()));
+        ensure!(code == 0 && codes.len() == 12 && known, "{codes:?}");
+    }
+    for node in [eve, adam] {
+        node.ctl("delete data --force").ok()?;
+        node.sh("rmmod netraid && ! grep -l '^netraid_' /proc/[0-9]*/comm")
+            .ok()?;
     }
     Ok(())
 }

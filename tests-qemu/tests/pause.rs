@@ -9,7 +9,7 @@ use tests_qemu::{workload::Plan, Cluster, Node, Workload};
 
 use crate::{
     harness::{case, Case, SOON},
-    mirror::{refused, status, Mirror},
+    mirror::{refused, status, Mirror, QUICK},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -19,6 +19,9 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_pause_outlives_a_lost_connection),
     case!(pausing_and_resuming_twice_is_harmless),
     case!(a_pause_in_the_middle_of_a_resync_gives_the_target_no_device),
+    case!(a_paused_target_in_use_is_promoted_under_its_users),
+    case!(a_paused_target_in_use_is_stopped_only_by_force),
+    case!(a_leg_that_ends_in_a_pause_begins_anew),
     case!(a_pause_needs_a_leg_and_is_asked_for_on_the_source),
 ];
 
@@ -191,6 +194,90 @@ fn a_pause_in_the_middle_of_a_resync_gives_the_target_no_device(cluster: &Cluste
     mirror.wait("fully-operational")?;
     // What had been copied before the pause is not copied again.
     ensure!(mirror.count("resynced_bytes")? == 64 << 20);
+    mirror.same_disks()
+}
+
+/// Covers: S9, S229.
+fn a_paused_target_in_use_is_promoted_under_its_users(cluster: &Cluster) -> Result<()> {
+    let mirror = Mirror::quick(cluster)?;
+    let (eve, adam) = (mirror.source, mirror.target);
+    eve.ctl("pause data").ok()?;
+    adam.sh("mkfs.ext4 -q -F /dev/netraid0 && mount /dev/netraid0 /mnt && echo before > /mnt/file")
+        .ok()?;
+    refused(
+        adam,
+        "promote data",
+        &["eve is the source of mirror 'data' and connected"],
+    )?;
+    cluster.cut(eve, adam);
+    adam.ctl("promote data").ok()?;
+    let state = status(adam, "data")?;
+    ensure!(state["role"] == "source" && state["open_count"] == 1, "{state}");
+    adam.sh("grep -q before /mnt/file && echo after > /mnt/file && sync && umount /mnt")
+        .ok()?;
+    adam.sh("fsck.ext4 -fn /dev/netraid0 && mount /dev/netraid0 /mnt && grep -q after /mnt/file")
+        .ok()?;
+    // Both are sources now; neither takes the other's writes.
+    cluster.restore_links();
+    eve.ctl("wait data --for connected --timeout 3").exits(4)?;
+    let state = mirror.status()?;
+    ensure!(
+        state["role"] == "source" && state["legs"][1]["state"] == "paused",
+        "{state}"
+    );
+    Ok(())
+}
+
+/// Covers: S229.
+fn a_paused_target_in_use_is_stopped_only_by_force(cluster: &Cluster) -> Result<()> {
+    let mirror = Mirror::quick(cluster)?;
+    let (eve, adam) = (mirror.source, mirror.target);
+    eve.ctl("pause data").ok()?;
+    let mut holder = adam
+        .sh("exec 3<>/dev/netraid0 && echo open && exec cat /dev/zero > /dev/null")
+        .spawn()?;
+    ensure!(holder.line(SOON)?.as_deref() == Some("open"));
+    for command in ["stop data", "delete data"] {
+        refused(adam, command, &["/dev/netraid0 is in use (1 open)", "--force"])?;
+    }
+    ensure!(status(adam, "data")?["device"] == "/dev/netraid0");
+    adam.ctl("delete data --force").ok()?;
+    adam.sh("test ! -e /dev/netraid0").ok()?;
+    holder.signal(Signal::SIGKILL)?;
+    holder.wait(SOON)?;
+    eve.ctl("wait data --for disconnected").ok()?;
+    let leg = &mirror.status()?["legs"][1];
+    ensure!(leg["state"] == "paused", "{leg}");
+    write_chunks(eve, &[7])
+}
+
+/// Covers: S203, S228, S229.
+fn a_leg_that_ends_in_a_pause_begins_anew(cluster: &Cluster) -> Result<()> {
+    let mirror = Mirror::quick(cluster)?;
+    let (eve, adam) = (mirror.source, mirror.target);
+    eve.ctl("pause data").ok()?;
+    eve.ctl("unextend data").ok()?;
+    adam.ctl("wait data --for disconnected").ok()?;
+    write_chunks(adam, &[3])?;
+    write_chunks(eve, &[5])?;
+    let mut holder = adam
+        .sh("exec 3</dev/netraid0 && echo open && exec cat /dev/zero > /dev/null")
+        .spawn()?;
+    ensure!(holder.line(SOON)?.as_deref() == Some("open"));
+    let mut events = eve.events()?;
+    mirror.extend_with(QUICK)?;
+    let refusal = events.wait_for("a refusal", SOON, |event| event["event"] == "refused")?;
+    let reason = refusal["reason"].as_str().unwrap_or_default();
+    ensure!(
+        reason.contains("the block device of mirror data is open on adam"),
+        "{refusal}"
+    );
+    holder.signal(Signal::SIGKILL)?;
+    holder.wait(SOON)?;
+    mirror.wait("fully-operational")?;
+    let leg = &mirror.status()?["legs"][1];
+    ensure!(leg["resync_full"] == true, "{leg}");
+    adam.sh("test ! -e /dev/netraid0").ok()?;
     mirror.same_disks()
 }
 
