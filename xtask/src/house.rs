@@ -62,8 +62,8 @@ pub fn check(paths: &Paths) -> Result<()> {
         .filter(|name| !name.is_empty())
     {
         let file = paths.checkout.join(name);
-        // Cargo writes its lock file by itself.
-        if !file.is_file() || name == "Cargo.lock" {
+        // Cargo writes lock files by itself.
+        if !file.is_file() || name.ends_with("Cargo.lock") {
             continue;
         }
         let bytes = fs::read(&file).with_context(|| format!("cannot read {name}"))?;
