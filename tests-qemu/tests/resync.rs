@@ -139,7 +139,7 @@ fn a_target_that_was_loaded_anew_gets_everything(cluster: &Cluster) -> Result<()
     mirror.wait("fully-operational")?;
     let leg = mirror.leg()?;
     ensure!(leg["resync_full"] == true && leg["resyncs"] == 2, "{leg}");
-    ensure!(leg["resynced_bytes"] == 2 * 64_u64 << 20, "{leg}");
+    ensure!(leg["resynced_bytes"] == 2 * (64_u64 << 20), "{leg}");
     mirror.same_disks()
 }
 
