@@ -125,8 +125,8 @@ fn still_good(source: &Node, kept: &[u8]) -> Result<()> {
 fn waits(events: &mut Events, least: u64, most: u64) -> Result<Value> {
     let what = format!("a wait of {least} to {most} ms for the next attempt");
     events.wait_for(&what, SOON, |event| {
-        let leg = &event["mirror"]["legs"][1];
-        leg["retry_ms"].as_u64().is_some_and(|ms| (least..=most).contains(&ms))
+        let ms = event["mirror"]["legs"][1]["retry_ms"].as_u64();
+        event["event"] == "leg-changed" && ms.is_some_and(|ms| (least..=most).contains(&ms))
     })
 }
 
