@@ -234,6 +234,14 @@ impl Leg {
         })
     }
 
+    /// Chunks the target may miss: all of them until it was reached for the first time.
+    fn dirty(&self, chunks: u64) -> Option<u64> {
+        if self.told.connects == Some(0) && !self.is_operational() {
+            return Some(chunks);
+        }
+        self.told.dirty_chunks
+    }
+
     /// Whether both copies are the same and stay so.
     #[must_use]
     pub fn is_operational(&self) -> bool {
@@ -287,13 +295,18 @@ impl Mirror {
             self.told.size.map(|size| size.div_ceil(chunk))
         };
         let chunks = of_legs.or_else(of_size)?;
-        let dirty = self
-            .legs
-            .iter()
-            .filter_map(|leg| leg.told.dirty_chunks)
-            .max()
-            .unwrap_or_default();
-        Some(Bitmap { chunks, dirty })
+        // The source alone knows what a target misses; a target knows what was written to it in a pause.
+        let unknown = |leg: &Leg| !matches!(leg.state, State::FullyOperational | State::Paused);
+        if self.role == Role::Target && self.legs.iter().any(unknown) {
+            return None;
+        }
+        // Without a target, what the source remembers for the next one.
+        let of_mirror = self.told.dirty_chunks.filter(|_| self.legs.is_empty());
+        let dirty = self.legs.iter().filter_map(|leg| leg.dirty(chunks)).max().or(of_mirror);
+        Some(Bitmap {
+            chunks,
+            dirty: dirty.unwrap_or_default(),
+        })
     }
 }
 

@@ -200,10 +200,12 @@ fn check_identity(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
         );
     }
     if facts.mirror_uuid.is_some_and(|uuid| uuid != hello.mirror_uuid) {
+        let holder = facts.connected.map_or(Name::EMPTY, |source| source.node_name);
+        let of = if holder.is_empty() { "" } else { ", of " };
         return refuse(
             RefuseCode::OtherUuid,
             format_args!(
-                "the disk on {node} belongs to another mirror that is also called {name}; delete \
+                "the disk on {node} belongs to another mirror that is also called {name}{of}{holder}; delete \
                  the mirror there and join again if that disk is to be overwritten"
             ),
         );

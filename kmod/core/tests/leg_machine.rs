@@ -66,7 +66,7 @@ fn a_fresh_leg_marks_everything_and_ends_fully_operational() {
         target_paused: false,
     }));
     let order: Vec<_> = actions.iter().collect();
-    assert_eq!(order, [Action::ResetBackoff, Action::MarkAll, Action::GoLive]);
+    assert_eq!(order, [Action::MarkAll, Action::GoLive]);
     machine.on_event(Event::LiveDirty);
     assert_eq!(machine.view(), LegState::Resyncing);
     assert!(machine.on_event(Event::Clean).contains(Action::SendResyncDone));
@@ -168,6 +168,23 @@ proptest! {
                 }
             }
             prop_assert!(!(live && target_paused), "{before:?} {event:?}");
+        }
+    }
+}
+
+/// A target that greets well and then breaks is not asked ten times a second: only a copy that is complete, or a pause
+/// that stands, makes the next delay small again. Covers: S24.
+#[test]
+fn delays_start_small_again_only_after_a_connection_that_was_of_use() {
+    for state in ALL_STATES {
+        for event in ALL_EVENTS {
+            let mut machine = Machine::in_state(state, true);
+            let reset = machine.on_event(event).contains(Action::ResetBackoff);
+            let of_use = matches!(
+                (state, event),
+                (State::Finishing, Event::DoneAcked) | (State::PauseSent, Event::PauseAcked)
+            );
+            assert_eq!(reset, of_use, "{state:?} {event:?}");
         }
     }
 }

@@ -45,6 +45,9 @@ pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq:
     if let Some(status) = &view.leg {
         msg.nest(uapi::NETRAID_A_MIRROR_LEG, |msg| leg(msg, status))?;
     }
+    if let Some(dirty_chunks) = view.dirty_chunks {
+        msg.uint(uapi::NETRAID_A_MIRROR_DIRTY_CHUNKS, dirty_chunks)?;
+    }
     Ok(())
 }
 

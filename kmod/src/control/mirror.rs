@@ -165,6 +165,7 @@ impl Mirror {
             inconsistent: false,
             open_count: 0,
             device_present: false,
+            dirty_chunks: None,
             leg: None,
         };
         match &state.active {
@@ -172,6 +173,7 @@ impl Mirror {
                 view.role = Role::Source;
                 view.open_count = source.front.open_count();
                 view.device_present = true;
+                view.dirty_chunks = Some(source.running.volume.counters().dirty_chunks);
                 view.leg = source.leg.as_ref().map(|handle| handle.leg.status());
             }
             Active::Target(target) => {

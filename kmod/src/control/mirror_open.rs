@@ -63,10 +63,16 @@ impl Mirror {
             return request.refuse(error, format_args!("there is no {path}; check the path"));
         }
         if error == ENOTBLK {
-            return request.refuse(error, format_args!("{path} is not a disk or partition"));
+            return request.refuse(
+                error,
+                format_args!("{path} is not a disk or partition; give the path of one"),
+            );
         }
         if error == EROFS || error == EACCES {
-            return request.refuse(error, format_args!("{path} can't be written; it is write-protected"));
+            return request.refuse(
+                error,
+                format_args!("{path} is write-protected; make it writable with `blockdev --setrw`"),
+            );
         }
         let errno = -error.to_errno();
         request.refuse(
@@ -142,7 +148,10 @@ impl Mirror {
                     ),
                 )
             } else if error == EADDRNOTAVAIL {
-                request.refuse(error, format_args!("{address} is not an address of this machine"))
+                request.refuse(
+                    error,
+                    format_args!("{address} is not an address of this machine; choose one of its own"),
+                )
             } else {
                 let errno = -error.to_errno();
                 request.refuse(error, format_args!("listening on {address} failed (error {errno})"))

@@ -22,5 +22,6 @@ pub(super) struct View {
     pub(super) inconsistent: bool,
     pub(super) open_count: u32,
     pub(super) device_present: bool,
+    pub(super) dirty_chunks: Option<u64>,
     pub(super) leg: Option<LegStatus>,
 }

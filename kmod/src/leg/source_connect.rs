@@ -15,7 +15,7 @@ use netraid_core::{
     leg::{Event, Greeting, State},
     name::Text,
     wire::{
-        Header, Hello, HelloFlags, Kind, Refuse, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID, REFUSE_MAX_LEN,
+        Header, Hello, HelloFlags, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID, REFUSE_MAX_LEN,
         VERSION_MINOR, WELCOME_LEN,
     },
 };
@@ -189,7 +189,13 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
     };
     let full = match source_decide(&facts, welcome) {
         Plan::Refuse(code) => {
-            let reason = Text::format(format_args!("{code}"));
+            let reason = match code {
+                RefuseCode::Malformed => Text::format(format_args!(
+                    "the answer of {} makes no sense; compare the versions of netraid on both machines",
+                    leg.config.address
+                )),
+                other => Text::format(format_args!("{other}")),
+            };
             return leg
                 .fire_locked(&mut inner, Event::Refused, Some(reason))
                 .report(leg, inner);

@@ -21,6 +21,9 @@ const COPY_BYTES: u32 = 256 << 10;
 /// Copies under way at a time; with [`COPY_BYTES`], 2 MiB on the wire.
 const WINDOW: u32 = 8;
 
+/// Why a resync is given up for now.
+const DISK_FAILED: &str = "the local disk failed a read or a write; look at the kernel log";
+
 /// How often the thread looks up when nothing wakes it.
 const NAP_MS: u32 = 500;
 
@@ -44,6 +47,8 @@ fn pass(leg: &SourceLeg) {
     let mut cursor = Cursor::new();
     let mut reported = misc::now_ms();
     let mut draining = false;
+    // What failed before this pass is none of its business: its marks are set.
+    let _ = volume.copied_so_far();
     while leg.is_copying() {
         let now = misc::now_ms();
         if now.saturating_sub(reported) >= REPORT_MS {
@@ -52,7 +57,7 @@ fn pass(leg: &SourceLeg) {
         }
         let Copied { under_way, failed } = volume.copied_so_far();
         if failed {
-            return lose(leg, "the local disk could not be read; look at the kernel log");
+            return lose(leg, DISK_FAILED);
         }
         if under_way >= WINDOW || (draining && under_way > 0) {
             volume.copied.wait(NAP_MS);
@@ -137,7 +142,7 @@ fn settle(leg: &SourceLeg) -> bool {
     while leg.is_copying() {
         let Copied { under_way, failed } = leg.volume.copied_so_far();
         if failed {
-            lose(leg, "the local disk could not be read; look at the kernel log");
+            lose(leg, DISK_FAILED);
             return false;
         }
         if under_way == 0 {

@@ -519,6 +519,8 @@ pub struct Mirror {
     pub event_seq: Option<u64>,
     /// The legs of the mirror.
     pub leg: Vec<Leg>,
+    /// On a source, chunks that were written to and that a target, or the next one, misses.
+    pub dirty_chunks: Option<u64>,
 }
 impl Mirror {
     /// Number of the attribute `name`.
@@ -561,6 +563,8 @@ impl Mirror {
     pub const EVENT_SEQ: u16 = 19;
     /// Number of the attribute `leg`.
     pub const LEG: u16 = 20;
+    /// Number of the attribute `dirty-chunks`.
+    pub const DIRTY_CHUNKS: u16 = 21;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -627,6 +631,9 @@ impl Mirror {
         for value in &self.leg {
             out.nest(Self::LEG, |inner| value.encode(inner))?;
         }
+        if let Some(value) = &self.dirty_chunks {
+            out.put_uint(Self::DIRTY_CHUNKS, *value)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -659,6 +666,7 @@ impl Mirror {
                 Self::DEVICE_PRESENT => set.device_present = true,
                 Self::EVENT_SEQ => set.event_seq = Some(attr.uint()?),
                 Self::LEG => set.leg.push(Leg::decode(attr.nested())?),
+                Self::DIRTY_CHUNKS => set.dirty_chunks = Some(attr.uint()?),
                 _ => {}
             }
         }
@@ -689,6 +697,7 @@ impl Mirror {
                 Self::DEVICE_PRESENT => AttributeInfo::leaf("device-present"),
                 Self::EVENT_SEQ => AttributeInfo::leaf("event-seq"),
                 Self::LEG => AttributeInfo::nest("leg", Leg::attribute),
+                Self::DIRTY_CHUNKS => AttributeInfo::leaf("dirty-chunks"),
                 _ => return None,
             },
         )

@@ -202,7 +202,6 @@ impl Machine {
     }
 
     fn welcomed(&mut self, greeting: Greeting, out: &mut Actions) {
-        out.push(ResetBackoff);
         if greeting.full {
             out.push(MarkAll);
         }
@@ -253,7 +252,8 @@ impl Machine {
             DoneAcked => {
                 let done = if self.copying { NotifyDone } else { Notify };
                 self.copying = false;
-                self.go(State::Synced, &[done], out);
+                // Not before: a target that greets and then breaks must not be asked ten times a second.
+                self.go(State::Synced, &[ResetBackoff, done], out);
             }
             Pause => self.pause(out),
             MapDone | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
@@ -290,7 +290,7 @@ impl Machine {
 
     fn pause_sent(&mut self, event: Event, out: &mut Actions) {
         match event {
-            PauseAcked if self.paused => self.go(State::Paused, &[Notify], out),
+            PauseAcked if self.paused => self.go(State::Paused, &[ResetBackoff, Notify], out),
             PauseAcked => self.go(State::Resuming, &[SendResume, Notify], out),
             DoneAcked => {}
             MapDone | ResumeAcked | ResumeRefused => self.violate(out),

@@ -126,7 +126,7 @@ pub enum Action {
     ArmBackoff,
     /// Set the timer for the next attempt after a refusal: it is rarely cured within seconds.
     ArmSlow,
-    /// A connection succeeded: the next delay starts small again.
+    /// A connection proved its worth: the next delay starts small again.
     ResetBackoff,
     /// Shut the socket down.
     Close,
