@@ -159,7 +159,7 @@ fn the_kernels_client_hears_the_same_events(cluster: &Cluster) -> Result<()> {
 
 /// Covers: S214.
 fn a_dump_of_many_mirrors_is_complete_in_small_messages(cluster: &Cluster) -> Result<()> {
-    const MIRRORS: usize = 24;
+    const MIRRORS: usize = 16;
     let node = cluster.node(0);
     // Long paths make long answers.
     let make = format!(
