@@ -85,7 +85,10 @@ pub fn refused(action: &str, error: NlError, next: impl FnOnce(i32) -> Option<St
     }
     let step = next(refusal.errno()).or_else(|| {
         let list = "`netraid-ctl status` lists the mirrors of this machine";
-        (refusal.errno() == ENOENT).then(|| list.to_owned())
+        let told = refusal
+            .sentence()
+            .is_some_and(|sentence| sentence.contains("netraid-ctl status"));
+        (refusal.errno() == ENOENT && !told).then(|| list.to_owned())
     });
     match step {
         Some(step) => anyhow::anyhow!("cannot {action}: {refusal}; {step}"),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::support::by_name;
 use crate::cli::Delete;
 use crate::env::Env;
-use crate::error::{errno::EBUSY, refused, Status};
+use crate::error::{refused, Status};
 use crate::gen::{cmd, Mirror};
 use crate::nl::Client;
 
@@ -17,12 +17,9 @@ pub(super) fn run(args: &Delete, env: &mut Env<'_>) -> Result<Status> {
         force: args.force,
         ..by_name(name)
     };
-    client.request(cmd::MIRROR_DEL, &request).map_err(|error| {
-        let close = "close what uses the block device (umount), or say --force";
-        refused(&format!("delete mirror {name}"), error, |errno| {
-            (errno == EBUSY && !args.force).then(|| close.to_owned())
-        })
-    })?;
+    client
+        .request(cmd::MIRROR_DEL, &request)
+        .map_err(|error| refused(&format!("delete mirror {name}"), error, |_| None))?;
     writeln!(env.out, "Mirror {name} is forgotten; the content of its disk stays.")?;
     Ok(Status::Done)
 }

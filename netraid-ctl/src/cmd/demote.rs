@@ -7,7 +7,7 @@ use super::support::{by_name, listen_step, look, with_listen};
 use crate::addr;
 use crate::cli::Demote;
 use crate::env::Env;
-use crate::error::{errno::EBUSY, refused, Status};
+use crate::error::{errno::EALREADY, refused, Status};
 use crate::gen::{cmd, Role};
 use crate::nl::Client;
 
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Demote, env: &mut Env<'_>) -> Result<Status> {
     let request = with_listen(by_name(name), &listen, &args.liveness);
     client.request(cmd::MIRROR_DEMOTE, &request).map_err(|error| {
         refused(&action, error, |errno| match errno {
-            EBUSY => Some("close what uses the block device (umount) first".to_owned()),
+            EALREADY => Some(format!("`netraid-ctl delete {name}`, then join makes it a target")),
             _ => listen_step(errno).map(str::to_owned),
         })
     })?;

@@ -9,10 +9,7 @@ use super::pause::reach;
 use super::support::{by_leg, look};
 use crate::cli::PauseResume;
 use crate::env::Env;
-use crate::error::{
-    errno::{EALREADY, EBUSY},
-    refused, Status,
-};
+use crate::error::{errno::EALREADY, refused, Status};
 use crate::gen::{cmd, State};
 use crate::model::{state_word, Leg};
 
@@ -35,12 +32,7 @@ pub(super) fn run(args: &PauseResume, env: &mut Env<'_>) -> Result<Status> {
         match stream.client().request(cmd::LEG_RESUME, &by_leg(name, leg.id)) {
             Ok(_) => asked.push(leg),
             Err(error) if error.errno() == Some(EALREADY) => asked.push(leg),
-            Err(error) => {
-                let close = "close what uses the block device on the target (umount), then resume again";
-                return Err(refused(&action, error, |errno| {
-                    (errno == EBUSY).then(|| close.to_owned())
-                }));
-            }
+            Err(error) => return Err(refused(&action, error, |_| None)),
         }
     }
     reach(&asked, args, &action, &mut stream, env, |leg, changed| {
@@ -57,11 +49,10 @@ fn is_resumed(leg: &Leg, changed: bool, action: &str) -> Result<bool> {
         State::Paused if changed && leg.is_connected() => {
             let reason = leg
                 .reason()
-                .unwrap_or("the target refused, its log may say why")
+                .unwrap_or("the target refused; its log may say why")
                 .trim_end_matches('.');
-            Err(anyhow!(
-                "cannot {action}: {reason}; close what uses the block device on the target, then resume again"
-            ))
+            // The target's sentence names the device, and says what to do.
+            Err(anyhow!("cannot {action}: {reason}"))
         }
         State::Paused => Ok(false),
         State::OutOfSync => Ok(!leg.is_connected()),

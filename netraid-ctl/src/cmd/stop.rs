@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::support::{by_name, look};
 use crate::cli::Stop;
 use crate::env::Env;
-use crate::error::{errno::EBUSY, refused, Status};
+use crate::error::{refused, Status};
 use crate::gen::{cmd, Mirror, Role};
 use crate::nl::Client;
 
@@ -14,7 +14,8 @@ pub(super) fn run(args: &Stop, env: &mut Env<'_>) -> Result<Status> {
     let name = &args.mirror.name;
     let action = format!("stop mirror {name}");
     let mut client = Client::open(env.kernel)?;
-    if look(&mut client, name, &action)?.role == Role::Stopped {
+    let before = look(&mut client, name, &action)?.role;
+    if before == Role::Stopped {
         writeln!(env.out, "Mirror {name} is already stopped.")?;
         return Ok(Status::Done);
     }
@@ -22,15 +23,15 @@ pub(super) fn run(args: &Stop, env: &mut Env<'_>) -> Result<Status> {
         force: args.force,
         ..by_name(name)
     };
-    client.request(cmd::MIRROR_STOP, &request).map_err(|error| {
-        let close = "close what uses the block device (umount), or say --force";
-        refused(&action, error, |errno| {
-            (errno == EBUSY && !args.force).then(|| close.to_owned())
-        })
-    })?;
-    writeln!(
-        env.out,
-        "Mirror {name} is stopped; `netraid-ctl promote {name}` puts it in service again."
-    )?;
+    client
+        .request(cmd::MIRROR_STOP, &request)
+        .map_err(|error| refused(&action, error, |_| None))?;
+    // A promoted target is a second source; nobody should be led to that by a hint.
+    let next = if before == Role::Target {
+        format!("to receive a copy again, `netraid-ctl delete {name}` and join it anew")
+    } else {
+        format!("`netraid-ctl promote {name}` puts it in service again")
+    };
+    writeln!(env.out, "Mirror {name} is stopped; {next}.")?;
     Ok(Status::Done)
 }

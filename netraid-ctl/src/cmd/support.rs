@@ -120,7 +120,7 @@ pub(super) fn disks_of_mirrors(client: &mut Client, action: &str) -> Result<Vec<
 /// The next step when a new mirror was refused.
 pub(super) fn new_step(number: i32) -> Option<&'static str> {
     match number {
-        errno::EEXIST => Some("`netraid-ctl status` shows what there is; choose another name or number"),
+        errno::EEXIST => Some("`netraid-ctl status` shows what there is"),
         errno::EADDRINUSE | errno::EADDRNOTAVAIL => listen_step(number),
         errno::EBUSY => Some("`netraid-ctl disks --all` may say who uses it"),
         errno::ENOENT => Some("`netraid-ctl disks` lists the disks that can be used"),

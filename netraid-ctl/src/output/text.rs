@@ -155,7 +155,7 @@ pub fn detail(mirror: &Mirror) -> String {
     line("Chunk", told.chunk_size.map(|size| bytes(u64::from(size))));
     line("Node", told.node_name.clone());
     line("Listening on", mirror.listen().map(|listen| listen.to_string()));
-    line("Open", told.open_count.map(|count| format!("{count} times")));
+    line("Open count", told.open_count.map(|count| count.to_string()));
     line(
         "Consistent",
         (mirror.role == Role::Target).then(|| yes_no(!told.inconsistent)),

@@ -81,7 +81,7 @@ fn a_name_that_is_taken_is_refused_with_the_sentence_of_the_kernel() {
     assert_eq!(
         ran.err,
         "netraid-ctl: cannot create mirror data: a mirror of that name exists; \
-         `netraid-ctl status` shows what there is; choose another name or number\n"
+         `netraid-ctl status` shows what there is\n"
     );
 }
 
@@ -324,18 +324,31 @@ fn stop_and_delete_pass_force_on_and_can_be_repeated() {
 #[test]
 fn a_device_in_use_is_refused_with_the_way_out() {
     let fake = Fake::new(vec![source("data")]);
-    fake.refuse(16, "/dev/netraid0 is open");
-    for command in ["stop data", "delete data"] {
-        let ran = run(&fake, command);
+    let sentence = "/dev/netraid0 is in use (1 open); unmount it first, or stop mirror 'data' with --force";
+    fake.refuse(16, sentence);
+    for command in ["stop", "delete"] {
+        let ran = run(&fake, &format!("{command} data"));
         assert_eq!(ran.status, 2);
-        assert!(
-            ran.err
-                .contains("/dev/netraid0 is open; close what uses the block device (umount), or say --force"),
-            "{}",
-            ran.err
+        assert_eq!(
+            ran.err,
+            format!("netraid-ctl: cannot {command} mirror data: {sentence}\n")
         );
     }
-    assert!(!run(&fake, "stop data --force").err.contains("say --force"));
+}
+
+#[test]
+fn who_stops_a_target_is_not_led_to_a_second_source() {
+    let said = |mirror| run(&Fake::new(vec![mirror]), "stop data").out;
+    let source = said(source("data"));
+    assert!(
+        source.contains("`netraid-ctl promote data` puts it in service"),
+        "{source}"
+    );
+    let target = said(target("data"));
+    assert!(
+        target.contains("`netraid-ctl delete data` and join it anew") && !target.contains("promote"),
+        "{target}"
+    );
 }
 
 #[test]

@@ -118,6 +118,29 @@ fn a_mirror_without_a_leg_says_so_and_still_has_its_bitmap() {
 }
 
 #[test]
+fn the_bitmap_does_not_pretend_to_know_what_is_missed() {
+    let of = |mirror: gen::Mirror, leg: gen::Leg| {
+        Mirror::from(gen::Mirror {
+            leg: vec![leg],
+            ..mirror
+        })
+        .bitmap()
+    };
+    let out = |connects| gen::Leg {
+        state: Some(State::OutOfSync),
+        connects: Some(connects),
+        dirty_chunks: Some(7),
+        ..leg(1)
+    };
+    let dirty = |connects| of(source("data"), out(connects)).map(|bitmap| bitmap.dirty);
+    // A target that was never reached misses everything; later the map says what.
+    assert_eq!((dirty(0), dirty(1)), (Some(4895), Some(7)));
+    // What a target misses is known to its source alone.
+    assert_eq!(of(target("data"), out(1)), None);
+    assert!(of(target("data"), leg(1)).is_some());
+}
+
+#[test]
 fn a_leg_out_of_sync_says_why() {
     let leg = gen::Leg {
         state: Some(State::OutOfSync),

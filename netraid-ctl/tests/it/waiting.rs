@@ -218,20 +218,16 @@ fn resume_returns_when_the_leg_is_no_longer_paused() {
 /// The leg is out of sync while the target is asked, and paused again when it said no.
 #[test]
 fn resume_reports_the_refusal_of_the_other_machine() {
+    const REASON: &str = "adam does not resume: /dev/netraid0 is in use on adam (1 open); unmount it there";
     let fake = Fake::new(vec![in_state(State::Paused)]);
     fake.leg_changes(SECOND, |leg| leg.state = Some(State::OutOfSync));
     fake.leg_changes(2 * SECOND, |leg| {
         leg.state = Some(State::Paused);
-        leg.reason = Some("adam does not resume: /dev/netraid0 is in use".to_owned());
+        leg.reason = Some(REASON.to_owned());
     });
     let ran = run(&fake, "resume data");
     assert_eq!(ran.status, 2);
-    assert!(
-        ran.err
-            .starts_with("netraid-ctl: cannot resume mirror data: adam does not resume: /dev/netraid0 is in use; "),
-        "{}",
-        ran.err
-    );
+    assert_eq!(ran.err, format!("netraid-ctl: cannot resume mirror data: {REASON}\n"));
     assert_eq!(fake.0.borrow().now, 2 * SECOND);
 }
 
