@@ -9,7 +9,7 @@ use crate::{
         misc::{self, ModuleRef},
         net::Address,
     },
-    volume::{FrontDisk, Running},
+    volume::{FrontDisk, Running, VolumeRef},
 };
 use kernel::{
     prelude::*,
@@ -23,14 +23,28 @@ use netraid_core::{
     wire::Id,
 };
 
-/// A mirror that is in service as source. Dropped from top to bottom: the leg ends, the device goes, then what is
-/// behind it.
+/// A mirror that is in service as source. Dropped from top to bottom: the device goes, so that nothing new is written;
+/// what is under way ends on both sides; then the leg goes, and what is behind it. In any other order a write could be
+/// acknowledged that an orderly stop keeps from the target.
 pub(super) struct Source {
-    pub(super) leg: Option<SourceHandle>,
     pub(super) front: FrontDisk,
+    pub(super) _settle: Settle,
+    pub(super) leg: Option<SourceHandle>,
     pub(super) running: Running,
     pub(super) generation: u64,
     pub(super) _module: ModuleRef,
+}
+
+/// Waits, when it is dropped, until no application's request is under way on a volume any more. Requests that wait for
+/// a target end when the leg gives it up, after its timeout.
+pub(super) struct Settle(pub(super) VolumeRef);
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        if !self.0.wait_idle() {
+            pr_warn!("a disk has not completed all writes; the mirror goes out of service without them\n");
+        }
+    }
 }
 
 /// A mirror that is in service as target.

@@ -3,7 +3,7 @@
 //! Bringing a mirror into service: its disk, its device, its listener. Every failure is a sentence.
 
 use super::{
-    mirror::{Active, Mirror, Source, Target},
+    mirror::{Active, Mirror, Settle, Source, Target},
     notify::observe,
     registry,
 };
@@ -113,8 +113,9 @@ impl Mirror {
         };
         let generation = u64::from_le_bytes(misc::random()) | 1;
         Ok(Source {
-            leg: None,
+            _settle: Settle(running.volume.clone()),
             front,
+            leg: None,
             running,
             generation,
             _module: ModuleRef::take(),

@@ -9,6 +9,7 @@
 //! so that their numbers leave in order; it comes before the registry.
 
 mod encode;
+mod legs;
 mod mirror;
 mod mirror_open;
 mod notify;
@@ -27,9 +28,9 @@ crate::genl_handlers! {
     do netraid_nl_mirror_stop_doit => operations::mirror_stop;
     do netraid_nl_mirror_promote_doit => operations::mirror_promote;
     do netraid_nl_mirror_demote_doit => operations::mirror_demote;
-    do netraid_nl_leg_new_doit => operations::leg_new;
-    do netraid_nl_leg_del_doit => operations::leg_del;
-    do netraid_nl_leg_pause_doit => operations::leg_pause;
-    do netraid_nl_leg_resume_doit => operations::leg_resume;
+    do netraid_nl_leg_new_doit => legs::leg_new;
+    do netraid_nl_leg_del_doit => legs::leg_del;
+    do netraid_nl_leg_pause_doit => legs::leg_pause;
+    do netraid_nl_leg_resume_doit => legs::leg_resume;
     dump netraid_nl_mirror_get_dumpit => operations::mirror_dump;
 }

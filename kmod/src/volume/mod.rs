@@ -69,6 +69,9 @@ pub(crate) struct Volume {
     /// Raised when a copy has ended or copying may begin; the resync waits for it.
     #[pin]
     pub(crate) copied: Event,
+    /// Raised when the last application's request has ended, once somebody waits for that.
+    #[pin]
+    settled: Event,
     reads: BioSet<read::Read>,
     clones: BioSet<write::Local>,
     copies: PagedSet<copy::Copy>,
@@ -96,6 +99,7 @@ impl Volume {
                 work <- Event::new(),
                 outgoing <- Event::new(),
                 copied <- Event::new(),
+                settled <- Event::new(),
                 reads,
                 clones,
                 copies,

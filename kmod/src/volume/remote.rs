@@ -168,10 +168,8 @@ impl Volume {
             let Ok(number) = u16::try_from(number) else { break };
             state.abandon(Slot::from_number(number), &self.geometry, &mut ended);
         }
-        let work = state.has_work();
-        drop(state);
-        self.ended(ended, work);
-        self.copied.raise();
+        state.copy_ended = true;
+        self.release(state, ended);
     }
 
     /// There is no leg any more, or a new one: nothing is missed by nobody.

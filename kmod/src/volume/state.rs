@@ -65,10 +65,14 @@ pub(super) struct State {
     /// Bios for which there was no room in the table.
     pub(super) overflow: BioList,
     pub(super) remote: Remote,
+    /// Requests of applications in the table.
+    pub(super) applications: u32,
     pub(super) copies: u32,
     pub(super) copy_failed: bool,
     /// A copy has ended since the resync was last told.
     pub(super) copy_ended: bool,
+    /// Somebody waits for [`State::is_idle`].
+    pub(super) settling: bool,
     pub(super) stopping: bool,
 }
 
@@ -92,9 +96,11 @@ impl State {
             requests,
             overflow: BioList::new(),
             remote: Remote::new(map, capacity)?,
+            applications: 0,
             copies: 0,
             copy_failed: false,
             copy_ended: false,
+            settling: false,
             stopping: false,
         })
     }
@@ -107,6 +113,9 @@ impl State {
     pub(super) fn enter(&mut self, request: Request) -> Option<Entered> {
         let end = request.offset.saturating_add(request.len);
         let (slot, now) = self.inflight.insert(request.offset, end)?;
+        if !request.is_copy {
+            self.applications = self.applications.saturating_add(1);
+        }
         *self.request(slot)? = request;
         Some(if now { Entered::Started(slot) } else { Entered::Waits })
     }
@@ -158,12 +167,19 @@ impl State {
         if request.is_copy {
             self.copies = self.copies.saturating_sub(1);
             self.copy_ended = true;
+        } else {
+            self.applications = self.applications.saturating_sub(1);
         }
         if let Some(mut bio) = request.bio {
             bio.finish_accounting(request.accounting, request.error.map_or(Ok(()), Err));
             ended.push(bio);
         }
         self.inflight.remove(slot);
+    }
+
+    /// Whether no application's request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.applications == 0 && self.overflow.is_empty()
     }
 
     /// Whether the dispatcher has something to do.
