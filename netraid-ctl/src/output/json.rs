@@ -56,6 +56,7 @@ struct MirrorObject {
     heartbeat_ms: Option<u32>,
     timeout_ms: Option<u32>,
     inconsistent: bool,
+    dirty_chunks: Option<u64>,
     event_seq: Option<u64>,
     bitmap: Option<BitmapObject>,
     legs: Vec<LegObject>,
@@ -167,6 +168,7 @@ impl MirrorObject {
             heartbeat_ms: told.heartbeat_ms,
             timeout_ms: told.timeout_ms,
             inconsistent: told.inconsistent,
+            dirty_chunks: told.dirty_chunks,
             event_seq: told.event_seq,
             bitmap: mirror.bitmap().map(|bitmap| BitmapObject {
                 chunks: bitmap.chunks,
