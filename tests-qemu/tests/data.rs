@@ -216,11 +216,11 @@ fn what_was_discarded_while_the_link_was_cut_is_made_up_for(cluster: &Cluster) -
 /// Covers: S36.
 fn writes_discards_and_zeroes_of_one_place_keep_their_order(cluster: &Cluster) -> Result<()> {
     let mirror = Mirror::in_sync(cluster)?;
-    let common = "--norandommap --bsrange=4k-64k --blockalign=4k --iodepth=8 --size=512k --io_size=4M";
+    let common = "--norandommap --bsrange=4k-64k --blockalign=4k --iodepth=8 --size=512k --io_size=3M";
     let jobs = [
         fio(&format!("--rw=randwrite --randseed=1 {common}")),
         fio(&format!("--rw=randtrim --randseed=2 {common}")),
-        format!("for n in $(seq 60); do blkdiscard -z -o $((n % 8 * 65536)) -l 64K {DEVICE}; done"),
+        format!("for n in $(seq 25); do blkdiscard -z -o $((n % 8 * 65536)) -l 64K {DEVICE}; done"),
     ];
     let node = mirror.source;
     thread::scope(|scope| {

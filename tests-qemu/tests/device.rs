@@ -157,7 +157,7 @@ fn the_device_is_found_where_disks_are_found(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Covers: S21.
+/// Covers: S19, S21.
 fn the_source_connects_to_the_target(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
     let ports = |node: &Node, filter: &str| node.sh(&format!("ss -tnH {filter}")).ok();
@@ -206,7 +206,7 @@ fn a_mirror_without_a_target_counts_as_degraded(cluster: &Cluster) -> Result<()>
     Ok(())
 }
 
-/// Covers: S28.
+/// Covers: S28, S117.
 fn a_write_outside_of_the_mirror_is_impossible(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
     // The target gives a larger disk, of which the mirror uses only the beginning.

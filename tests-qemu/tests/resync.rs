@@ -29,13 +29,17 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Writes other data to one sector in the middle of each of these chunks.
 fn write_chunks(node: &Node, device: &str, size: u64, chunks: &[u64]) -> Result<()> {
-    for chunk in chunks {
-        let sector = (chunk * size + size / 2) / 512;
-        node.sh(&format!(
-            "head -c 512 /dev/urandom | dd of={device} bs=512 seek={sector} iflag=fullblock oflag=direct conv=notrunc"
-        ))
-        .ok()?;
-    }
+    let sectors: Vec<_> = chunks
+        .iter()
+        .map(|chunk| (chunk * size + size / 2) / 512)
+        .map(|it| it.to_string())
+        .collect();
+    node.sh(&format!(
+        "set -e; for sector in {}; do head -c 512 /dev/urandom > /tmp/sector; \
+         dd if=/tmp/sector of={device} bs=512 seek=$sector oflag=direct conv=notrunc; done",
+        sectors.join(" ")
+    ))
+    .ok()?;
     Ok(())
 }
 
@@ -240,7 +244,7 @@ fn the_last_chunk_of_an_odd_disk_is_copied_to_its_end(cluster: &Cluster) -> Resu
 /// Covers: S24.
 fn a_resync_that_is_cut_off_goes_on_where_it_was(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
-    eve.sh("head -c 32M /dev/urandom > /dev/vdb; sync").ok()?;
+    eve.sh("head -c 4M /dev/urandom > /dev/vdb; sync").ok()?;
     let mirror = Mirror::create_on(eve, adam, "vdb", "", QUICK)?;
     let way = cluster.network().way(0, 1);
     let before = way.traffic().bytes;

@@ -12,7 +12,6 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(the_module_stays_while_a_mirror_is_in_service),
     case!(a_source_goes_in_the_middle_of_a_resync),
     case!(a_source_goes_in_the_middle_of_writes).smoke(),
     case!(a_source_goes_while_its_target_hangs),
@@ -46,20 +45,7 @@ fn take_away(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Covers: S117.
-fn the_module_stays_while_a_mirror_is_in_service(cluster: &Cluster) -> Result<()> {
-    let (eve, adam) = cluster.pair();
-    Mirror::create(eve, adam)?;
-    for node in [eve, adam] {
-        let refused = node.sh("rmmod netraid").exits(1)?;
-        ensure!(refused.stderr.contains("in use"), "{refused:?}");
-        node.ctl("stop data").ok()?;
-        node.sh("rmmod netraid").ok()?;
-    }
-    Ok(())
-}
-
-/// Covers: S24.
+/// Covers: S122.
 fn a_source_goes_in_the_middle_of_a_resync(cluster: &Cluster) -> Result<()> {
     let mirror = in_slow_resync(cluster)?;
     let mut workload = Workload::start(mirror.source, DEVICE, Plan::new(71, 1024))?;
@@ -72,7 +58,7 @@ fn a_source_goes_in_the_middle_of_a_resync(cluster: &Cluster) -> Result<()> {
     take_away(mirror.target)
 }
 
-/// Covers: S1.
+/// Covers: S35, S36, S122.
 fn a_source_goes_in_the_middle_of_writes(cluster: &Cluster) -> Result<()> {
     let mirror = Mirror::in_sync(cluster)?;
     let mut workload = Workload::start(mirror.source, DEVICE, Plan::new(72, 1024).threads(8))?;
@@ -90,7 +76,7 @@ fn a_source_goes_in_the_middle_of_writes(cluster: &Cluster) -> Result<()> {
     take_away(mirror.target)
 }
 
-/// Covers: S24.
+/// Covers: S122.
 fn a_source_goes_while_its_target_hangs(cluster: &Cluster) -> Result<()> {
     let mirror = Mirror::in_sync(cluster)?;
     let mut workload = Workload::start(mirror.source, DEVICE, Plan::new(73, 1024))?;
@@ -104,7 +90,7 @@ fn a_source_goes_while_its_target_hangs(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Covers: S24.
+/// Covers: S24, S122.
 fn a_target_goes_in_the_middle_of_a_resync(cluster: &Cluster) -> Result<()> {
     let mirror = in_slow_resync(cluster)?;
     let mut workload = Workload::start(mirror.source, DEVICE, Plan::new(74, 1024))?;
@@ -116,7 +102,7 @@ fn a_target_goes_in_the_middle_of_a_resync(cluster: &Cluster) -> Result<()> {
     take_away(mirror.source)
 }
 
-/// Covers: S24.
+/// Covers: S24, S122.
 fn a_target_goes_in_the_middle_of_writes(cluster: &Cluster) -> Result<()> {
     let mirror = Mirror::in_sync(cluster)?;
     let mut workload = Workload::start(mirror.source, DEVICE, Plan::new(75, 1024).threads(8))?;
@@ -128,7 +114,7 @@ fn a_target_goes_in_the_middle_of_writes(cluster: &Cluster) -> Result<()> {
     take_away(mirror.source)
 }
 
-/// Covers: S24.
+/// Covers: S20, S34.
 fn a_leg_goes_in_the_middle_of_a_resync(cluster: &Cluster) -> Result<()> {
     let mirror = in_slow_resync(cluster)?;
     let mut workload = Workload::start(mirror.source, DEVICE, Plan::new(76, 1024))?;
