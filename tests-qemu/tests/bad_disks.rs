@@ -104,14 +104,19 @@ fn what_is_no_disk_is_refused(cluster: &Cluster) -> Result<()> {
                 "/dev/zero",
                 "it is a character device",
                 ENOTBLK,
-                "is not a disk or partition",
+                "is not a disk or partition; give the path of one",
             ),
-            unfit("/tmp", "it is a directory", ENOTBLK, "is not a disk or partition"),
+            unfit(
+                "/tmp",
+                "it is a directory",
+                ENOTBLK,
+                "is not a disk or partition; give the path of one",
+            ),
             unfit(
                 "/tmp/file",
                 "it is a regular file",
                 ENOTBLK,
-                "is not a disk or partition",
+                "is not a disk or partition; give the path of one",
             ),
         ],
     )
@@ -206,7 +211,7 @@ fn a_write_protected_disk_is_refused(cluster: &Cluster) -> Result<()> {
             path: "/dev/vdb",
             told: ["it is read-only", "`blockdev --setrw` may change that"],
             errno: EACCES,
-            sentence: "write-protected",
+            sentence: "is write-protected; make it writable with `blockdev --setrw`",
         }],
     )?;
     node.sh("blockdev --setrw /dev/vdb").ok()?;

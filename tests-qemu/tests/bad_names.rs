@@ -210,7 +210,10 @@ fn an_address_of_another_machine_is_refused(cluster: &Cluster) -> Result<()> {
     let mut request = bypass::target("data", "/dev/vdb", 7900);
     request["address"] = json!("0a4d0002");
     let answers = bypass::ask(eve, &[("mirror-new", request)])?;
-    answers[0].is_refusal(EADDRNOTAVAIL, &["10.77.0.2:7900 is not an address of this machine"])?;
+    answers[0].is_refusal(
+        EADDRNOTAVAIL,
+        &["10.77.0.2:7900 is not an address of this machine; choose one of its own"],
+    )?;
     there_is_no_mirror(eve)?;
     eve.ctl(&format!("join data --disk /dev/vdb --yes --listen {}", eve.ip()))
         .ok()?;
