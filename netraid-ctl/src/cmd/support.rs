@@ -132,7 +132,7 @@ pub(super) fn new_step(number: i32) -> Option<&'static str> {
 pub(super) fn listen_step(number: i32) -> Option<&'static str> {
     match number {
         errno::EADDRINUSE => Some("choose another address or port with --listen"),
-        errno::EADDRNOTAVAIL => Some("`ip address` lists those it has; choose one of them with --listen"),
+        errno::EADDRNOTAVAIL => Some("`ip address` lists them, and --listen takes one"),
         _ => None,
     }
 }

@@ -188,11 +188,14 @@ fn an_address_of_another_machine_is_said_with_where_to_find_ones_own() {
         .zip(["join data --disk /dev/vdb --yes", "demote data"])
     {
         let fake = Fake::new(mirrors);
-        fake.refuse(99, "10.0.0.9:7900 is not an address of this machine");
+        fake.refuse(
+            99,
+            "10.0.0.9:7900 is not an address of this machine; choose one of its own",
+        );
         let ran = run(&fake, command);
         assert_eq!(ran.status, 2);
         let sentence =
-            "is not an address of this machine; `ip address` lists those it has; choose one of them with --listen";
+            "is not an address of this machine; choose one of its own; `ip address` lists them, and --listen takes one";
         assert!(ran.err.contains(sentence), "{}", ran.err);
     }
 }
