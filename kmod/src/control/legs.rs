@@ -68,9 +68,12 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
     };
     volume.forget_remote();
     let handle = SourceHandle::start(config, volume)?;
+    let leg = handle.leg.clone();
     mirror.with_source(|source| source.leg = Some(handle));
     drop(operation);
     notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_LEG_ADDED, Some(LEG), &Text::EMPTY);
+    // Only now, so that nothing is told of a leg before it is added.
+    leg.begin();
     request.reply(uapi::NETRAID_CMD_LEG_NEW, |msg| {
         msg.text(uapi::NETRAID_A_MIRROR_NAME, name.as_str())?;
         msg.nest(uapi::NETRAID_A_MIRROR_LEG, |msg| msg.u32(uapi::NETRAID_A_LEG_ID, LEG))

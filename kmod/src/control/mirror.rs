@@ -196,7 +196,7 @@ impl Mirror {
                 view.role = Role::Target;
                 view.uuid = knows.mirror_uuid;
                 view.listen = Some(target.listen);
-                view.inconsistent = knows.inconsistent;
+                view.inconsistent = !knows.is_usable();
                 view.open_count = opens.unwrap_or(0);
                 view.device_present = opens.is_some();
                 view.chunk_size = knows.geometry.map(|geometry| geometry.chunk_size());

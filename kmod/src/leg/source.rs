@@ -345,7 +345,7 @@ pub(crate) struct SourceHandle {
 }
 
 impl SourceHandle {
-    /// Starts a leg.
+    /// Makes a leg with its threads; it begins with [`SourceLeg::begin`].
     pub(crate) fn start(config: SourceConfig, volume: VolumeRef) -> Result<Self> {
         let leg = SourceLeg::new(config, volume)?;
         // A thread that starts before a later one fails to start finds the leg stopping and ends.
@@ -355,7 +355,6 @@ impl SourceHandle {
         let sender = KThread::spawn(c"netraid_send", move || source_send::run(&two))?;
         let resync = KThread::spawn(c"netraid_resync", move || resync::run(&three))?;
         stop.dismiss();
-        leg.fire(Event::Start, None);
         Ok(Self {
             leg,
             _connector: connector,
@@ -366,6 +365,11 @@ impl SourceHandle {
 }
 
 impl SourceLeg {
+    /// Begins to connect.
+    pub(crate) fn begin(&self) {
+        self.fire(Event::Start, None);
+    }
+
     fn stop(&self) {
         self.inner.lock().stopping = true;
         self.fire(Event::Stop, None);

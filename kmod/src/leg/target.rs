@@ -53,6 +53,13 @@ pub(crate) struct Knowledge {
     pub(crate) source_uuid: Option<Id>,
 }
 
+impl Knowledge {
+    /// Whether the disk holds a complete copy.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.generation != 0 && !self.inconsistent
+    }
+}
+
 /// What the leg's mutex protects.
 pub(super) struct Inner {
     pub(super) knows: Knowledge,

@@ -509,7 +509,7 @@ pub struct Mirror {
     pub timeout_ms: Option<u32>,
     /// Do it although the block device is open; its users get errors from then on.
     pub force: bool,
-    /// The disk of this target is in the middle of a resync and holds no usable copy.
+    /// The disk of this target holds no usable copy; none is complete yet, or a resync is under way.
     pub inconsistent: bool,
     /// How many have the block device open.
     pub open_count: Option<u32>,
