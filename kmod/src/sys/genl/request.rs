@@ -167,6 +167,9 @@ impl<'a> Nest<'a> {
     }
 }
 
+/// Bytes for which every reader has room: what the kernel fills where nothing else is asked for (NLMSG_GOODSIZE).
+const USUAL: u32 = 3776;
+
 /// A dump in progress: called again and again until it writes nothing.
 ///
 /// # Invariants
@@ -204,6 +207,7 @@ impl Dump<'_> {
         generation: u64,
         fill: impl FnOnce(&mut Message) -> Result,
     ) -> Result<bool> {
+        let alone = self.is_empty();
         let cb = self.cb.as_ptr();
         // SAFETY: The dump's own buffer, valid by the type invariant.
         let mut message = unsafe { Message::borrowed(self.skb) };
@@ -221,6 +225,8 @@ impl Dump<'_> {
             return Ok(false);
         }
         match fill(&mut message) {
+            // Only an object that is that large by itself makes a message larger than usual; another waits for the next.
+            Ok(()) if !alone && self.len() > USUAL => Ok(false),
             Ok(()) => {
                 message.finish();
                 Ok(true)
@@ -232,8 +238,12 @@ impl Dump<'_> {
 
     /// How much the current message already holds; an object that does not fit an empty one never will.
     pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> u32 {
         // SAFETY: By the type invariant.
-        unsafe { (*self.skb.as_ptr()).len == 0 }
+        unsafe { (*self.skb.as_ptr()).len }
     }
 }
 
