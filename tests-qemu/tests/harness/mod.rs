@@ -111,6 +111,10 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
     // The machines are shared, and there are hardly processors for more.
     arguments.test_threads = Some(1);
     let mut cases: Vec<Case> = groups.into_iter().flatten().copied().collect();
+    if let Some(name) = twice(&cases) {
+        eprintln!("two tests are named {name}; give one of them another name");
+        return ExitCode::FAILURE;
+    }
     cases.retain(chosen());
     cases.sort_by_key(|case| case.machines);
     let pool = Arc::new(Mutex::new(Pool::default()));
@@ -128,6 +132,14 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, cases.into_iter().map(trial).collect());
     times.show_slowest();
     conclusion.exit_code()
+}
+
+/// A name that two cases have: their logs would overwrite each other.
+fn twice(cases: &[Case]) -> Option<&'static str> {
+    let mut names: Vec<_> = cases.iter().map(|case| case.name).collect();
+    names.sort_unstable();
+    let same = names.windows(2).find(|pair| pair[0] == pair[1])?;
+    Some(same[0])
 }
 
 /// Which cases the environment asks for.
