@@ -177,14 +177,14 @@ fn a_target_whose_source_was_killed_in_a_resync_cannot_be_promoted(cluster: &Clu
     let mirror = Mirror::create_on(eve, adam, "vdb", "", STEADY)?;
     // The resync comes this far and no farther.
     let way = cluster.network().way(0, 1);
-    let mut passed = 0;
+    let (mut passed, before) = (0, way.traffic().dropped);
     way.filter(move |packet| {
         passed += packet.payload().map_or(0, <[u8]>::len) as u64;
         passed < 4 * MIB
     });
     let mut events = adam.events()?;
     mirror.extend_with(STEADY)?;
-    way.wait_for(SOON, |traffic| traffic.dropped > 0)?;
+    way.wait_for(SOON, |traffic| traffic.dropped > before)?;
     eve.kill9()?;
     let refused = |what: &str| -> Result<()> {
         let output = adam.ctl("promote data").exits(2)?;
