@@ -166,6 +166,8 @@ fn tests(paths: &Paths, tally: &mut Tally, progress: &Progress) {
         let cargo = Cmd::new(cargo())
             .args(["test", "--locked", "--no-fail-fast"])
             .args(which.iter().copied())
+            // The end of the output is shown, where the list of calls would hide what is wrong.
+            .env("RUST_BACKTRACE", "0")
             .dir(&paths.checkout)
             .log(&log);
         let result = progress.step(what, |step| counted(&cargo, tally, step));
