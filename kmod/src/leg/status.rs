@@ -34,7 +34,8 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    /// Used where the operator says nothing: DRBD's and nvme's defaults (10 s, 5 s) are made for links that lose more.
+    /// Used where the operator says nothing: five heartbeats may be lost in a row, and an application waits for five
+    /// seconds at most when the other side dies (DRBD's limit is 6 s).
     pub(crate) const DEFAULT: Self = Self {
         heartbeat_ms: 1000,
         timeout_ms: 5000,
