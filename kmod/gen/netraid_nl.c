@@ -52,7 +52,7 @@ static const struct netlink_range_validation netraid_a_leg_timeout_ms_range = {
 };
 
 /* Common nested types */
-const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_IN_FLIGHT + 1] = {
+const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_ZEROED_BYTES + 1] = {
 	[NETRAID_A_LEG_ID] = NLA_POLICY_MAX(NLA_U32, NETRAID_LEGS_MAX),
 	[NETRAID_A_LEG_ADDRESS] = NLA_POLICY_MAX_LEN(NETRAID_ADDRESS_MAX),
 	[NETRAID_A_LEG_PORT] = NLA_POLICY_FULL_RANGE(NLA_U32, &netraid_a_leg_port_range),
@@ -81,6 +81,8 @@ const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_IN_FLIGHT + 1] = {
 	[NETRAID_A_LEG_HEARD_MS] = { .type = NLA_UINT, },
 	[NETRAID_A_LEG_RETRY_MS] = { .type = NLA_UINT, },
 	[NETRAID_A_LEG_IN_FLIGHT] = { .type = NLA_U32, },
+	[NETRAID_A_LEG_SKIPPED_BYTES] = { .type = NLA_UINT, },
+	[NETRAID_A_LEG_ZEROED_BYTES] = { .type = NLA_UINT, },
 };
 
 /* NETRAID_CMD_MIRROR_GET - do */
@@ -90,7 +92,7 @@ static const struct nla_policy netraid_mirror_get_nl_policy[NETRAID_A_MIRROR_ID 
 };
 
 /* NETRAID_CMD_MIRROR_NEW - do */
-static const struct nla_policy netraid_mirror_new_nl_policy[NETRAID_A_MIRROR_TIMEOUT_MS + 1] = {
+static const struct nla_policy netraid_mirror_new_nl_policy[NETRAID_A_MIRROR_ASYNC_LIMIT + 1] = {
 	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
 	[NETRAID_A_MIRROR_ID] = NLA_POLICY_FULL_RANGE(NLA_U32, &netraid_a_mirror_id_range),
 	[NETRAID_A_MIRROR_ROLE] = NLA_POLICY_MAX(NLA_U32, 2),
@@ -103,6 +105,14 @@ static const struct nla_policy netraid_mirror_new_nl_policy[NETRAID_A_MIRROR_TIM
 	[NETRAID_A_MIRROR_SCOPE_ID] = { .type = NLA_U32, },
 	[NETRAID_A_MIRROR_HEARTBEAT_MS] = NLA_POLICY_FULL_RANGE(NLA_U32, &netraid_a_mirror_heartbeat_ms_range),
 	[NETRAID_A_MIRROR_TIMEOUT_MS] = NLA_POLICY_FULL_RANGE(NLA_U32, &netraid_a_mirror_timeout_ms_range),
+	[NETRAID_A_MIRROR_META_PATH] = { .type = NLA_NUL_STRING, .len = NETRAID_PATH_MAX, },
+	[NETRAID_A_MIRROR_META_INTERNAL] = { .type = NLA_FLAG, },
+	[NETRAID_A_MIRROR_NO_BITMAP] = { .type = NLA_FLAG, },
+	[NETRAID_A_MIRROR_ATTACH] = { .type = NLA_FLAG, },
+	[NETRAID_A_MIRROR_FRESH] = { .type = NLA_FLAG, },
+	[NETRAID_A_MIRROR_NO_FULL_SYNC] = { .type = NLA_FLAG, },
+	[NETRAID_A_MIRROR_ASYNC_LIMIT] = { .type = NLA_U32, },
+	[NETRAID_A_MIRROR_RESYNC_RATE] = { .type = NLA_UINT, },
 };
 
 /* NETRAID_CMD_MIRROR_DEL - do */
@@ -112,9 +122,10 @@ static const struct nla_policy netraid_mirror_del_nl_policy[NETRAID_A_MIRROR_FOR
 };
 
 /* NETRAID_CMD_MIRROR_STOP - do */
-static const struct nla_policy netraid_mirror_stop_nl_policy[NETRAID_A_MIRROR_FORCE + 1] = {
+static const struct nla_policy netraid_mirror_stop_nl_policy[NETRAID_A_MIRROR_KEEP_ROLE + 1] = {
 	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
 	[NETRAID_A_MIRROR_FORCE] = { .type = NLA_FLAG, },
+	[NETRAID_A_MIRROR_KEEP_ROLE] = { .type = NLA_FLAG, },
 };
 
 /* NETRAID_CMD_MIRROR_PROMOTE - do */
@@ -156,6 +167,32 @@ static const struct nla_policy netraid_leg_resume_nl_policy[NETRAID_A_MIRROR_LEG
 	[NETRAID_A_MIRROR_LEG] = NLA_POLICY_NESTED(netraid_leg_nl_policy),
 };
 
+/* NETRAID_CMD_LEG_FULL - do */
+static const struct nla_policy netraid_leg_full_nl_policy[NETRAID_A_MIRROR_LEG + 1] = {
+	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
+	[NETRAID_A_MIRROR_LEG] = NLA_POLICY_NESTED(netraid_leg_nl_policy),
+};
+
+/* NETRAID_CMD_MIRROR_START - do */
+static const struct nla_policy netraid_mirror_start_nl_policy[NETRAID_A_MIRROR_OVERRIDE + 1] = {
+	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
+	[NETRAID_A_MIRROR_MODE] = NLA_POLICY_MAX(NLA_U32, 4),
+	[NETRAID_A_MIRROR_OVERRIDE] = { .type = NLA_FLAG, },
+	[NETRAID_A_MIRROR_FORCE] = { .type = NLA_FLAG, },
+};
+
+/* NETRAID_CMD_MIRROR_SWITCHOVER - do */
+static const struct nla_policy netraid_mirror_switchover_nl_policy[NETRAID_A_MIRROR_NAME + 1] = {
+	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
+};
+
+/* NETRAID_CMD_MIRROR_SET - do */
+static const struct nla_policy netraid_mirror_set_nl_policy[NETRAID_A_MIRROR_ASYNC_LIMIT + 1] = {
+	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
+	[NETRAID_A_MIRROR_RESYNC_RATE] = { .type = NLA_UINT, },
+	[NETRAID_A_MIRROR_ASYNC_LIMIT] = { .type = NLA_U32, },
+};
+
 /* Ops table for netraid */
 static const struct genl_split_ops netraid_nl_ops[] = {
 	{
@@ -175,7 +212,7 @@ static const struct genl_split_ops netraid_nl_ops[] = {
 		.cmd		= NETRAID_CMD_MIRROR_NEW,
 		.doit		= netraid_nl_mirror_new_doit,
 		.policy		= netraid_mirror_new_nl_policy,
-		.maxattr	= NETRAID_A_MIRROR_TIMEOUT_MS,
+		.maxattr	= NETRAID_A_MIRROR_ASYNC_LIMIT,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
@@ -189,7 +226,7 @@ static const struct genl_split_ops netraid_nl_ops[] = {
 		.cmd		= NETRAID_CMD_MIRROR_STOP,
 		.doit		= netraid_nl_mirror_stop_doit,
 		.policy		= netraid_mirror_stop_nl_policy,
-		.maxattr	= NETRAID_A_MIRROR_FORCE,
+		.maxattr	= NETRAID_A_MIRROR_KEEP_ROLE,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
@@ -232,6 +269,34 @@ static const struct genl_split_ops netraid_nl_ops[] = {
 		.doit		= netraid_nl_leg_resume_doit,
 		.policy		= netraid_leg_resume_nl_policy,
 		.maxattr	= NETRAID_A_MIRROR_LEG,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NETRAID_CMD_LEG_FULL,
+		.doit		= netraid_nl_leg_full_doit,
+		.policy		= netraid_leg_full_nl_policy,
+		.maxattr	= NETRAID_A_MIRROR_LEG,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NETRAID_CMD_MIRROR_START,
+		.doit		= netraid_nl_mirror_start_doit,
+		.policy		= netraid_mirror_start_nl_policy,
+		.maxattr	= NETRAID_A_MIRROR_OVERRIDE,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NETRAID_CMD_MIRROR_SWITCHOVER,
+		.doit		= netraid_nl_mirror_switchover_doit,
+		.policy		= netraid_mirror_switchover_nl_policy,
+		.maxattr	= NETRAID_A_MIRROR_NAME,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NETRAID_CMD_MIRROR_SET,
+		.doit		= netraid_nl_mirror_set_doit,
+		.policy		= netraid_mirror_set_nl_policy,
+		.maxattr	= NETRAID_A_MIRROR_ASYNC_LIMIT,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };

@@ -13,7 +13,7 @@
 #include <uapi/linux/netraid.h>
 
 /* Common nested types */
-extern const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_IN_FLIGHT + 1];
+extern const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_ZEROED_BYTES + 1];
 
 int netraid_nl_mirror_get_start(struct netlink_callback *cb);
 
@@ -29,6 +29,11 @@ int netraid_nl_leg_new_doit(struct sk_buff *skb, struct genl_info *info);
 int netraid_nl_leg_del_doit(struct sk_buff *skb, struct genl_info *info);
 int netraid_nl_leg_pause_doit(struct sk_buff *skb, struct genl_info *info);
 int netraid_nl_leg_resume_doit(struct sk_buff *skb, struct genl_info *info);
+int netraid_nl_leg_full_doit(struct sk_buff *skb, struct genl_info *info);
+int netraid_nl_mirror_start_doit(struct sk_buff *skb, struct genl_info *info);
+int netraid_nl_mirror_switchover_doit(struct sk_buff *skb,
+				      struct genl_info *info);
+int netraid_nl_mirror_set_doit(struct sk_buff *skb, struct genl_info *info);
 
 enum {
 	NETRAID_NLGRP_EVENTS,

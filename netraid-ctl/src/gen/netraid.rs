@@ -289,6 +289,8 @@ pub enum EventKind {
     ResyncDone,
     /// A connection was refused, by this machine or the other one.
     Refused,
+    /// One of the lasting flags of the mirror changed, last-owner, data-corrupt, split-brain or inconsistent.
+    StandingChanged,
     /// A value that this version does not know.
     Unknown(u32),
 }
@@ -304,6 +306,7 @@ impl EventKind {
         Self::ResyncProgress,
         Self::ResyncDone,
         Self::Refused,
+        Self::StandingChanged,
     ];
     /// The number on the wire.
     #[must_use]
@@ -318,6 +321,7 @@ impl EventKind {
             Self::ResyncProgress => 6,
             Self::ResyncDone => 7,
             Self::Refused => 8,
+            Self::StandingChanged => 9,
             Self::Unknown(number) => number,
         }
     }
@@ -334,6 +338,7 @@ impl EventKind {
             Self::ResyncProgress => "resync-progress",
             Self::ResyncDone => "resync-done",
             Self::Refused => "refused",
+            Self::StandingChanged => "standing-changed",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -350,11 +355,82 @@ impl From<u32> for EventKind {
             6 => Self::ResyncProgress,
             7 => Self::ResyncDone,
             8 => Self::Refused,
+            9 => Self::StandingChanged,
             other => Self::Unknown(other),
         }
     }
 }
 impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(number) => write!(f, "unknown ({number})"),
+            known => f.write_str(known.name()),
+        }
+    }
+}
+/// How a mirror comes into service, see mirror-start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StartMode {
+    /// In the role it had; a source asks its targets first and becomes one where another machine took over.
+    Auto,
+    /// As source; its targets are asked first, and one that holds newer data forbids it.
+    Source,
+    /// As source, though nobody answers; whoever asks for it answers for its data.
+    Force,
+    /// As target that gives up what it wrote itself; the other machine's data is kept.
+    Yield,
+    /// As source that keeps its data; the other machine has to yield.
+    Keep,
+    /// A value that this version does not know.
+    Unknown(u32),
+}
+impl StartMode {
+    /// The values this version knows, in the order of the spec.
+    pub const ALL: &'static [Self] = &[
+        Self::Auto,
+        Self::Source,
+        Self::Force,
+        Self::Yield,
+        Self::Keep,
+    ];
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Auto => 0,
+            Self::Source => 1,
+            Self::Force => 2,
+            Self::Yield => 3,
+            Self::Keep => 4,
+            Self::Unknown(number) => number,
+        }
+    }
+    /// The name in the spec, `unknown` when it has none.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Source => "source",
+            Self::Force => "force",
+            Self::Yield => "yield",
+            Self::Keep => "keep",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+impl From<u32> for StartMode {
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Self::Auto,
+            1 => Self::Source,
+            2 => Self::Force,
+            3 => Self::Yield,
+            4 => Self::Keep,
+            other => Self::Unknown(other),
+        }
+    }
+}
+impl fmt::Display for StartMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(number) => write!(f, "unknown ({number})"),
@@ -369,7 +445,10 @@ pub mod cmd {
     /// Make a mirror. As source (the default) the disk becomes
     /// /dev/netraid\<id> at once. As target the disk is given to the mirror of
     /// that name, its content is lost when the source connects, and the
-    /// machine listens on address and port.
+    /// machine listens on address and port. A source listens there, too, for
+    /// whoever asks whether it is still in service, if it is given a port.
+    /// The file or device for the metadata has to exist, be large enough, and
+    /// be blank; with attach it has to hold the metadata of this mirror.
     pub const MIRROR_NEW: u8 = 2;
     /// Forget a mirror, stopping it first; the content of its disk stays.
     pub const MIRROR_DEL: u8 = 3;
@@ -392,6 +471,17 @@ pub mod cmd {
     pub const LEG_RESUME: u8 = 10;
     /// Told to the listeners of the events group.
     pub const EVENT: u8 = 11;
+    /// Copy everything to a leg again; ends a pause of it.
+    pub const LEG_FULL: u8 = 12;
+    /// Bring a mirror into service. Its other machines are asked how they
+    /// stand, which takes at most the timeout of a leg for each of them.
+    pub const MIRROR_START: u8 = 13;
+    /// Swap the roles, on the target: the source, which has to be fully
+    /// operational and its block device closed, becomes target, this machine
+    /// source.
+    pub const MIRROR_SWITCHOVER: u8 = 14;
+    /// Change settings of a mirror.
+    pub const MIRROR_SET: u8 = 15;
     /// The name of an operation in the spec.
     #[must_use]
     pub const fn name(number: u8) -> Option<&'static str> {
@@ -407,6 +497,10 @@ pub mod cmd {
             LEG_PAUSE => Some("leg-pause"),
             LEG_RESUME => Some("leg-resume"),
             EVENT => Some("event"),
+            LEG_FULL => Some("leg-full"),
+            MIRROR_START => Some("mirror-start"),
+            MIRROR_SWITCHOVER => Some("mirror-switchover"),
+            MIRROR_SET => Some("mirror-set"),
             _ => None,
         }
     }
@@ -430,11 +524,27 @@ pub mod cmd {
                         super::Mirror::SCOPE_ID,
                         super::Mirror::HEARTBEAT_MS,
                         super::Mirror::TIMEOUT_MS,
+                        super::Mirror::META_PATH,
+                        super::Mirror::META_INTERNAL,
+                        super::Mirror::NO_BITMAP,
+                        super::Mirror::ATTACH,
+                        super::Mirror::FRESH,
+                        super::Mirror::NO_FULL_SYNC,
+                        super::Mirror::ASYNC_LIMIT,
+                        super::Mirror::RESYNC_RATE,
                     ],
                 )
             }
             MIRROR_DEL => Some(&[super::Mirror::NAME, super::Mirror::FORCE]),
-            MIRROR_STOP => Some(&[super::Mirror::NAME, super::Mirror::FORCE]),
+            MIRROR_STOP => {
+                Some(
+                    &[
+                        super::Mirror::NAME,
+                        super::Mirror::FORCE,
+                        super::Mirror::KEEP_ROLE,
+                    ],
+                )
+            }
             MIRROR_PROMOTE => Some(&[super::Mirror::NAME]),
             MIRROR_DEMOTE => {
                 Some(
@@ -452,6 +562,27 @@ pub mod cmd {
             LEG_DEL => Some(&[super::Mirror::NAME, super::Mirror::LEG]),
             LEG_PAUSE => Some(&[super::Mirror::NAME, super::Mirror::LEG]),
             LEG_RESUME => Some(&[super::Mirror::NAME, super::Mirror::LEG]),
+            LEG_FULL => Some(&[super::Mirror::NAME, super::Mirror::LEG]),
+            MIRROR_START => {
+                Some(
+                    &[
+                        super::Mirror::NAME,
+                        super::Mirror::MODE,
+                        super::Mirror::OVERRIDE,
+                        super::Mirror::FORCE,
+                    ],
+                )
+            }
+            MIRROR_SWITCHOVER => Some(&[super::Mirror::NAME]),
+            MIRROR_SET => {
+                Some(
+                    &[
+                        super::Mirror::NAME,
+                        super::Mirror::RESYNC_RATE,
+                        super::Mirror::ASYNC_LIMIT,
+                    ],
+                )
+            }
             _ => None,
         }
     }
@@ -521,6 +652,48 @@ pub struct Mirror {
     pub leg: Vec<Leg>,
     /// On a source, chunks that were written to and that a target, or the next one, misses.
     pub dirty_chunks: Option<u64>,
+    /// Path of the file or block device that holds the metadata; without it and without meta-internal nothing outlives a stop of the module.
+    ///
+    /// Length: 1 to 4095 bytes.
+    pub meta_path: Option<String>,
+    /// The metadata is at the end of the disk, which makes the mirror smaller by its size.
+    pub meta_internal: bool,
+    /// The metadata has no maps; every resync copies everything.
+    pub no_bitmap: bool,
+    /// The metadata exists; the mirror is made as it describes it, out of service until mirror-start.
+    pub attach: bool,
+    /// What the disk holds is not wanted; chunks that were never written are not copied to targets.
+    pub fresh: bool,
+    /// Source and target were made equal by other means; where both sides say so, only marked chunks are copied at first.
+    pub no_full_sync: bool,
+    /// This machine was the last source, as far as it knows.
+    pub last_owner: bool,
+    /// This machine was source, came back, and could not ask its target whether it still is.
+    pub data_corrupt: bool,
+    /// Both machines were written to independently; nothing is copied until one of them yields.
+    pub split_brain: bool,
+    /// The data of this machine gives way to that of the source.
+    pub yielded: bool,
+    /// Generation of the data on the disk, 0 where it holds none of this mirror.
+    pub generation: Option<u64>,
+    /// The attribute `mode`.
+    ///
+    /// Values: up to 4.
+    pub mode: Option<StartMode>,
+    /// With mode force, also where this machine was not the last source, or the other one is in service.
+    pub override_: bool,
+    /// The mirror goes out of service for a shutdown; mirror-start brings it back in the same role.
+    pub keep_role: bool,
+    /// Most bytes a second that a resync copies, 0 for no limit.
+    pub resync_rate: Option<u64>,
+    /// Most operations that an asynchronous leg may have outstanding; a value up to 2 means 256.
+    pub async_limit: Option<u32>,
+    /// Blocks of metadata written since the mirror was made or attached.
+    pub meta_writes: Option<u64>,
+    /// Chunks of the mirror, each with one bit in a map.
+    pub chunks: Option<u64>,
+    /// An operator took the mirror out of service; auto leaves it so.
+    pub stopped: bool,
 }
 impl Mirror {
     /// Number of the attribute `name`.
@@ -565,6 +738,44 @@ impl Mirror {
     pub const LEG: u16 = 20;
     /// Number of the attribute `dirty-chunks`.
     pub const DIRTY_CHUNKS: u16 = 21;
+    /// Number of the attribute `meta-path`.
+    pub const META_PATH: u16 = 22;
+    /// Number of the attribute `meta-internal`.
+    pub const META_INTERNAL: u16 = 23;
+    /// Number of the attribute `no-bitmap`.
+    pub const NO_BITMAP: u16 = 24;
+    /// Number of the attribute `attach`.
+    pub const ATTACH: u16 = 25;
+    /// Number of the attribute `fresh`.
+    pub const FRESH: u16 = 26;
+    /// Number of the attribute `no-full-sync`.
+    pub const NO_FULL_SYNC: u16 = 27;
+    /// Number of the attribute `last-owner`.
+    pub const LAST_OWNER: u16 = 28;
+    /// Number of the attribute `data-corrupt`.
+    pub const DATA_CORRUPT: u16 = 29;
+    /// Number of the attribute `split-brain`.
+    pub const SPLIT_BRAIN: u16 = 30;
+    /// Number of the attribute `yielded`.
+    pub const YIELDED: u16 = 31;
+    /// Number of the attribute `generation`.
+    pub const GENERATION: u16 = 32;
+    /// Number of the attribute `mode`.
+    pub const MODE: u16 = 33;
+    /// Number of the attribute `override`.
+    pub const OVERRIDE: u16 = 34;
+    /// Number of the attribute `keep-role`.
+    pub const KEEP_ROLE: u16 = 35;
+    /// Number of the attribute `resync-rate`.
+    pub const RESYNC_RATE: u16 = 36;
+    /// Number of the attribute `async-limit`.
+    pub const ASYNC_LIMIT: u16 = 37;
+    /// Number of the attribute `meta-writes`.
+    pub const META_WRITES: u16 = 38;
+    /// Number of the attribute `chunks`.
+    pub const CHUNKS: u16 = 39;
+    /// Number of the attribute `stopped`.
+    pub const STOPPED: u16 = 40;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -634,6 +845,63 @@ impl Mirror {
         if let Some(value) = &self.dirty_chunks {
             out.put_uint(Self::DIRTY_CHUNKS, *value)?;
         }
+        if let Some(value) = &self.meta_path {
+            out.put_str(Self::META_PATH, value)?;
+        }
+        if self.meta_internal {
+            out.put_flag(Self::META_INTERNAL)?;
+        }
+        if self.no_bitmap {
+            out.put_flag(Self::NO_BITMAP)?;
+        }
+        if self.attach {
+            out.put_flag(Self::ATTACH)?;
+        }
+        if self.fresh {
+            out.put_flag(Self::FRESH)?;
+        }
+        if self.no_full_sync {
+            out.put_flag(Self::NO_FULL_SYNC)?;
+        }
+        if self.last_owner {
+            out.put_flag(Self::LAST_OWNER)?;
+        }
+        if self.data_corrupt {
+            out.put_flag(Self::DATA_CORRUPT)?;
+        }
+        if self.split_brain {
+            out.put_flag(Self::SPLIT_BRAIN)?;
+        }
+        if self.yielded {
+            out.put_flag(Self::YIELDED)?;
+        }
+        if let Some(value) = &self.generation {
+            out.put_uint(Self::GENERATION, *value)?;
+        }
+        if let Some(value) = &self.mode {
+            out.put_u32(Self::MODE, value.number())?;
+        }
+        if self.override_ {
+            out.put_flag(Self::OVERRIDE)?;
+        }
+        if self.keep_role {
+            out.put_flag(Self::KEEP_ROLE)?;
+        }
+        if let Some(value) = &self.resync_rate {
+            out.put_uint(Self::RESYNC_RATE, *value)?;
+        }
+        if let Some(value) = &self.async_limit {
+            out.put_u32(Self::ASYNC_LIMIT, *value)?;
+        }
+        if let Some(value) = &self.meta_writes {
+            out.put_uint(Self::META_WRITES, *value)?;
+        }
+        if let Some(value) = &self.chunks {
+            out.put_uint(Self::CHUNKS, *value)?;
+        }
+        if self.stopped {
+            out.put_flag(Self::STOPPED)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -667,6 +935,25 @@ impl Mirror {
                 Self::EVENT_SEQ => set.event_seq = Some(attr.uint()?),
                 Self::LEG => set.leg.push(Leg::decode(attr.nested())?),
                 Self::DIRTY_CHUNKS => set.dirty_chunks = Some(attr.uint()?),
+                Self::META_PATH => set.meta_path = Some(attr.string()?),
+                Self::META_INTERNAL => set.meta_internal = true,
+                Self::NO_BITMAP => set.no_bitmap = true,
+                Self::ATTACH => set.attach = true,
+                Self::FRESH => set.fresh = true,
+                Self::NO_FULL_SYNC => set.no_full_sync = true,
+                Self::LAST_OWNER => set.last_owner = true,
+                Self::DATA_CORRUPT => set.data_corrupt = true,
+                Self::SPLIT_BRAIN => set.split_brain = true,
+                Self::YIELDED => set.yielded = true,
+                Self::GENERATION => set.generation = Some(attr.uint()?),
+                Self::MODE => set.mode = Some(StartMode::from(attr.u32()?)),
+                Self::OVERRIDE => set.override_ = true,
+                Self::KEEP_ROLE => set.keep_role = true,
+                Self::RESYNC_RATE => set.resync_rate = Some(attr.uint()?),
+                Self::ASYNC_LIMIT => set.async_limit = Some(attr.u32()?),
+                Self::META_WRITES => set.meta_writes = Some(attr.uint()?),
+                Self::CHUNKS => set.chunks = Some(attr.uint()?),
+                Self::STOPPED => set.stopped = true,
                 _ => {}
             }
         }
@@ -698,6 +985,25 @@ impl Mirror {
                 Self::EVENT_SEQ => AttributeInfo::leaf("event-seq"),
                 Self::LEG => AttributeInfo::nest("leg", Leg::attribute),
                 Self::DIRTY_CHUNKS => AttributeInfo::leaf("dirty-chunks"),
+                Self::META_PATH => AttributeInfo::leaf("meta-path"),
+                Self::META_INTERNAL => AttributeInfo::leaf("meta-internal"),
+                Self::NO_BITMAP => AttributeInfo::leaf("no-bitmap"),
+                Self::ATTACH => AttributeInfo::leaf("attach"),
+                Self::FRESH => AttributeInfo::leaf("fresh"),
+                Self::NO_FULL_SYNC => AttributeInfo::leaf("no-full-sync"),
+                Self::LAST_OWNER => AttributeInfo::leaf("last-owner"),
+                Self::DATA_CORRUPT => AttributeInfo::leaf("data-corrupt"),
+                Self::SPLIT_BRAIN => AttributeInfo::leaf("split-brain"),
+                Self::YIELDED => AttributeInfo::leaf("yielded"),
+                Self::GENERATION => AttributeInfo::leaf("generation"),
+                Self::MODE => AttributeInfo::leaf("mode"),
+                Self::OVERRIDE => AttributeInfo::leaf("override"),
+                Self::KEEP_ROLE => AttributeInfo::leaf("keep-role"),
+                Self::RESYNC_RATE => AttributeInfo::leaf("resync-rate"),
+                Self::ASYNC_LIMIT => AttributeInfo::leaf("async-limit"),
+                Self::META_WRITES => AttributeInfo::leaf("meta-writes"),
+                Self::CHUNKS => AttributeInfo::leaf("chunks"),
+                Self::STOPPED => AttributeInfo::leaf("stopped"),
                 _ => return None,
             },
         )
@@ -778,6 +1084,10 @@ pub struct Leg {
     pub retry_ms: Option<u64>,
     /// Requests sent or queued and not yet confirmed.
     pub in_flight: Option<u32>,
+    /// Bytes that resyncs did not have to copy, since they were not marked.
+    pub skipped_bytes: Option<u64>,
+    /// Bytes of resyncs that were all zero and were sent as such, without data.
+    pub zeroed_bytes: Option<u64>,
 }
 impl Leg {
     /// Number of the attribute `id`.
@@ -836,6 +1146,10 @@ impl Leg {
     pub const RETRY_MS: u16 = 27;
     /// Number of the attribute `in-flight`.
     pub const IN_FLIGHT: u16 = 28;
+    /// Number of the attribute `skipped-bytes`.
+    pub const SKIPPED_BYTES: u16 = 29;
+    /// Number of the attribute `zeroed-bytes`.
+    pub const ZEROED_BYTES: u16 = 30;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -926,6 +1240,12 @@ impl Leg {
         if let Some(value) = &self.in_flight {
             out.put_u32(Self::IN_FLIGHT, *value)?;
         }
+        if let Some(value) = &self.skipped_bytes {
+            out.put_uint(Self::SKIPPED_BYTES, *value)?;
+        }
+        if let Some(value) = &self.zeroed_bytes {
+            out.put_uint(Self::ZEROED_BYTES, *value)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -968,6 +1288,8 @@ impl Leg {
                 Self::HEARD_MS => set.heard_ms = Some(attr.uint()?),
                 Self::RETRY_MS => set.retry_ms = Some(attr.uint()?),
                 Self::IN_FLIGHT => set.in_flight = Some(attr.u32()?),
+                Self::SKIPPED_BYTES => set.skipped_bytes = Some(attr.uint()?),
+                Self::ZEROED_BYTES => set.zeroed_bytes = Some(attr.uint()?),
                 _ => {}
             }
         }
@@ -1006,6 +1328,8 @@ impl Leg {
                 Self::HEARD_MS => AttributeInfo::leaf("heard-ms"),
                 Self::RETRY_MS => AttributeInfo::leaf("retry-ms"),
                 Self::IN_FLIGHT => AttributeInfo::leaf("in-flight"),
+                Self::SKIPPED_BYTES => AttributeInfo::leaf("skipped-bytes"),
+                Self::ZEROED_BYTES => AttributeInfo::leaf("zeroed-bytes"),
                 _ => return None,
             },
         )

@@ -89,6 +89,8 @@ enum netraid_replication {
  *   usable.
  * @NETRAID_EVENT_KIND_REFUSED: A connection was refused, by this machine or
  *   the other one.
+ * @NETRAID_EVENT_KIND_STANDING_CHANGED: One of the lasting flags of the mirror
+ *   changed, last-owner, data-corrupt, split-brain or inconsistent.
  */
 enum netraid_event_kind {
 	NETRAID_EVENT_KIND_MIRROR_ADDED,
@@ -100,6 +102,28 @@ enum netraid_event_kind {
 	NETRAID_EVENT_KIND_RESYNC_PROGRESS,
 	NETRAID_EVENT_KIND_RESYNC_DONE,
 	NETRAID_EVENT_KIND_REFUSED,
+	NETRAID_EVENT_KIND_STANDING_CHANGED,
+};
+
+/**
+ * enum netraid_start_mode - How a mirror comes into service, see mirror-start.
+ * @NETRAID_START_MODE_AUTO: In the role it had; a source asks its targets
+ *   first and becomes one where another machine took over.
+ * @NETRAID_START_MODE_SOURCE: As source; its targets are asked first, and one
+ *   that holds newer data forbids it.
+ * @NETRAID_START_MODE_FORCE: As source, though nobody answers; whoever asks
+ *   for it answers for its data.
+ * @NETRAID_START_MODE_YIELD: As target that gives up what it wrote itself; the
+ *   other machine's data is kept.
+ * @NETRAID_START_MODE_KEEP: As source that keeps its data; the other machine
+ *   has to yield.
+ */
+enum netraid_start_mode {
+	NETRAID_START_MODE_AUTO,
+	NETRAID_START_MODE_SOURCE,
+	NETRAID_START_MODE_FORCE,
+	NETRAID_START_MODE_YIELD,
+	NETRAID_START_MODE_KEEP,
 };
 
 enum {
@@ -124,6 +148,25 @@ enum {
 	NETRAID_A_MIRROR_EVENT_SEQ,
 	NETRAID_A_MIRROR_LEG,
 	NETRAID_A_MIRROR_DIRTY_CHUNKS,
+	NETRAID_A_MIRROR_META_PATH,
+	NETRAID_A_MIRROR_META_INTERNAL,
+	NETRAID_A_MIRROR_NO_BITMAP,
+	NETRAID_A_MIRROR_ATTACH,
+	NETRAID_A_MIRROR_FRESH,
+	NETRAID_A_MIRROR_NO_FULL_SYNC,
+	NETRAID_A_MIRROR_LAST_OWNER,
+	NETRAID_A_MIRROR_DATA_CORRUPT,
+	NETRAID_A_MIRROR_SPLIT_BRAIN,
+	NETRAID_A_MIRROR_YIELDED,
+	NETRAID_A_MIRROR_GENERATION,
+	NETRAID_A_MIRROR_MODE,
+	NETRAID_A_MIRROR_OVERRIDE,
+	NETRAID_A_MIRROR_KEEP_ROLE,
+	NETRAID_A_MIRROR_RESYNC_RATE,
+	NETRAID_A_MIRROR_ASYNC_LIMIT,
+	NETRAID_A_MIRROR_META_WRITES,
+	NETRAID_A_MIRROR_CHUNKS,
+	NETRAID_A_MIRROR_STOPPED,
 
 	__NETRAID_A_MIRROR_MAX,
 	NETRAID_A_MIRROR_MAX = (__NETRAID_A_MIRROR_MAX - 1)
@@ -158,6 +201,8 @@ enum {
 	NETRAID_A_LEG_HEARD_MS,
 	NETRAID_A_LEG_RETRY_MS,
 	NETRAID_A_LEG_IN_FLIGHT,
+	NETRAID_A_LEG_SKIPPED_BYTES,
+	NETRAID_A_LEG_ZEROED_BYTES,
 
 	__NETRAID_A_LEG_MAX,
 	NETRAID_A_LEG_MAX = (__NETRAID_A_LEG_MAX - 1)
@@ -187,6 +232,10 @@ enum {
 	NETRAID_CMD_LEG_PAUSE,
 	NETRAID_CMD_LEG_RESUME,
 	NETRAID_CMD_EVENT,
+	NETRAID_CMD_LEG_FULL,
+	NETRAID_CMD_MIRROR_START,
+	NETRAID_CMD_MIRROR_SWITCHOVER,
+	NETRAID_CMD_MIRROR_SET,
 
 	__NETRAID_CMD_MAX,
 	NETRAID_CMD_MAX = (__NETRAID_CMD_MAX - 1)
