@@ -170,6 +170,17 @@ impl<S: DerefMut<Target = [u64]>> Bitmap<S> {
             .any(|(index, word)| word & mask_in_word(index as u64, &range) != 0)
     }
 
+    /// Whether every bit of a range is set; true for an empty one. Bits that do not exist count as set.
+    pub fn all(&self, range: Range<u64>) -> bool {
+        let (first, count) = self.word_span(&range);
+        let inside = range.start..range.end.min(self.bits);
+        let words = self.words.iter().enumerate().skip(first).take(count);
+        words.into_iter().all(|(index, word)| {
+            let mask = mask_in_word(index as u64, &inside);
+            word & mask == mask
+        })
+    }
+
     /// Sets every bit.
     pub fn set_all(&mut self) {
         self.set_range(0..self.bits);
@@ -218,6 +229,18 @@ impl<S: DerefMut<Target = [u64]>> Bitmap<S> {
             *word |= add;
         }
         self.ones = self.ones.saturating_add(changed);
+        changed
+    }
+
+    /// Clears what is clear in `words`, the first of which stands at word `first_word` of this map; how many bits were
+    /// set before.
+    pub fn intersect(&mut self, first_word: usize, words: impl Iterator<Item = u64>) -> u64 {
+        let mut changed = 0u64;
+        for (word, other) in self.words.iter_mut().skip(first_word).zip(words) {
+            changed = changed.saturating_add(u64::from((*word & !other).count_ones()));
+            *word &= other;
+        }
+        self.ones = self.ones.saturating_sub(changed);
         changed
     }
 

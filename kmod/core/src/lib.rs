@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`chunk`] | how a disk is divided into the chunks that the maps speak of |
 //! | [`bitmap`] | which chunks are marked |
+//! | [`marks`], [`intent`] | which marks are on the disk, which have to be written, and when they may go |
 //! | [`inflight`] | which of several overlapping requests goes first |
 //! | [`fifo`], [`request`] | in which order requests go out, and when one is done |
 //! | [`wire`] | how a message looks on the network, and which ones are refused |
@@ -52,7 +53,9 @@ pub mod crc32c;
 pub mod fifo;
 pub mod handshake;
 pub mod inflight;
+pub mod intent;
 pub mod leg;
+pub mod marks;
 pub mod name;
 pub mod request;
 pub mod resync;

@@ -694,6 +694,8 @@ pub struct Mirror {
     pub chunks: Option<u64>,
     /// An operator took the mirror out of service; auto leaves it so.
     pub stopped: bool,
+    /// Chunks written to a short time ago, which a crash now would make dirty.
+    pub intent_chunks: Option<u64>,
 }
 impl Mirror {
     /// Number of the attribute `name`.
@@ -776,6 +778,8 @@ impl Mirror {
     pub const CHUNKS: u16 = 39;
     /// Number of the attribute `stopped`.
     pub const STOPPED: u16 = 40;
+    /// Number of the attribute `intent-chunks`.
+    pub const INTENT_CHUNKS: u16 = 41;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -902,6 +906,9 @@ impl Mirror {
         if self.stopped {
             out.put_flag(Self::STOPPED)?;
         }
+        if let Some(value) = &self.intent_chunks {
+            out.put_uint(Self::INTENT_CHUNKS, *value)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -954,6 +961,7 @@ impl Mirror {
                 Self::META_WRITES => set.meta_writes = Some(attr.uint()?),
                 Self::CHUNKS => set.chunks = Some(attr.uint()?),
                 Self::STOPPED => set.stopped = true,
+                Self::INTENT_CHUNKS => set.intent_chunks = Some(attr.uint()?),
                 _ => {}
             }
         }
@@ -1004,6 +1012,7 @@ impl Mirror {
                 Self::META_WRITES => AttributeInfo::leaf("meta-writes"),
                 Self::CHUNKS => AttributeInfo::leaf("chunks"),
                 Self::STOPPED => AttributeInfo::leaf("stopped"),
+                Self::INTENT_CHUNKS => AttributeInfo::leaf("intent-chunks"),
                 _ => return None,
             },
         )
