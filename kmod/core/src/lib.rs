@@ -19,6 +19,7 @@
 //! | [`resync`] | what is copied next, how far it is, how long it takes |
 //! | [`backoff`] | how long to wait before the next attempt to connect |
 //! | [`state`] | the states a leg and a machine can be in |
+//! | [`meta`] | what is remembered across restarts, and how it looks on a disk |
 //! | [`name`] | which names are allowed; short texts without allocation |
 //! | [`crc32c`](mod@crc32c), [`units`] | checksums and sizes |
 //!
@@ -56,6 +57,7 @@ pub mod inflight;
 pub mod intent;
 pub mod leg;
 pub mod marks;
+pub mod meta;
 pub mod name;
 pub mod request;
 pub mod resync;

@@ -53,7 +53,7 @@
 //! shorter, and what goes beyond this description is used only after both sides offered the
 //! feature bit for it ([`features`]).
 
-mod codec;
+pub(crate) mod codec;
 mod error;
 mod header;
 mod hello;
