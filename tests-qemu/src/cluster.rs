@@ -21,6 +21,7 @@ use crate::{
     image::ensure_image,
     node::{ipv4, ipv6, Node},
     qemu,
+    state::{StateDisk, Template},
     switch::{hardware_address, Switch},
 };
 
@@ -135,6 +136,7 @@ impl Cluster {
             switches.push(Switch::new(dir.path(), net, spec.machines.len())?);
         }
         let switches = Arc::new(switches);
+        let template = Template::make(dir.path())?;
         let mut nodes = Vec::new();
         for (index, disks) in spec.machines.iter().enumerate() {
             let node_dir = dir.path().join(NAMES[index]);
@@ -143,10 +145,14 @@ impl Cluster {
             for (letter, disk) in ('b'..='z').zip(disks) {
                 made.push(Disk::create(&node_dir, format!("vd{letter}"), disk.clone())?);
             }
+            let state = StateDisk::create(&node_dir, &template)?;
+            let mut options = options(artifacts, spec, index, &node_dir, &made, &images, &switches);
+            options.extend(state.options());
             nodes.push(Node {
                 index,
                 config: config(artifacts, spec, index, &made),
-                options: options(artifacts, spec, index, &node_dir, &made, &images, &switches),
+                options,
+                state,
                 dir: node_dir,
                 disks: made,
                 boot_set: Arc::clone(&boot_set),

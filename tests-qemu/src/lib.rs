@@ -21,8 +21,10 @@ pub mod program;
 pub mod workload;
 
 mod clock;
+mod files;
 mod qemu;
 mod rpc;
+mod state;
 pub mod switch;
 
 pub use acks::Verdict;

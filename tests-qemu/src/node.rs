@@ -13,8 +13,7 @@ use std::{
 };
 
 use anyhow::{bail, Context as _, Result};
-use base64::{engine::general_purpose::STANDARD, Engine as _};
-use netraid_guest::proto::{Config, Event, Op, ARTIFACTS_DIR};
+use netraid_guest::proto::{Config, Op, ARTIFACTS_DIR};
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -26,10 +25,10 @@ use crate::{
     program::{Call, Output},
     qemu::Machine,
     rpc::Rpc,
+    state::StateDisk,
     switch::Switch,
 };
 
-const FILE: Duration = Duration::from_secs(60);
 const POWER_OFF: Duration = Duration::from_secs(30);
 /// A marker on the console appears at once, unless the machine hangs.
 const CONSOLE: Duration = Duration::from_secs(10);
@@ -43,6 +42,7 @@ pub struct Node {
     /// QEMU's options, all but those for the console.
     pub(crate) options: Vec<String>,
     pub(crate) disks: Vec<Disk>,
+    pub(crate) state: StateDisk,
     pub(crate) boot_set: Arc<BootSet>,
     pub(crate) switches: Arc<Vec<Switch>>,
     pub(crate) acks: Acks,
@@ -91,6 +91,16 @@ impl Node {
     #[must_use]
     pub fn disks(&self) -> &[Disk] {
         &self.disks
+    }
+
+    /// Empties the disk on which netraid keeps its configuration and its metadata; the machine must be off or have
+    /// it unmounted.
+    ///
+    /// # Errors
+    ///
+    /// When the host refuses.
+    pub fn forget(&self) -> Result<()> {
+        self.state.wipe()
     }
 
     /// Reports of verified writers in this machine.
@@ -264,40 +274,6 @@ impl Node {
     #[track_caller]
     pub fn insmod(&self) -> Result<()> {
         self.sh(&format!("insmod {ARTIFACTS_DIR}/netraid.ko")).ok()?;
-        Ok(())
-    }
-
-    /// Reads a file in it.
-    ///
-    /// # Errors
-    ///
-    /// When that cannot be read.
-    pub fn read_file(&self, path: &str) -> Result<Vec<u8>> {
-        let op = Op::ReadFile { path: path.to_owned() };
-        match self
-            .rpc()?
-            .call(op, FILE)
-            .with_context(|| format!("on {}", self.name()))?
-        {
-            Event::File { data } => STANDARD.decode(data).context("decode the content"),
-            other => bail!("unexpected answer {other:?}"),
-        }
-    }
-
-    /// Writes a file in it, with these permission bits.
-    ///
-    /// # Errors
-    ///
-    /// When that cannot be written.
-    pub fn write_file(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
-        let op = Op::WriteFile {
-            path: path.to_owned(),
-            data: STANDARD.encode(content),
-            mode,
-        };
-        self.rpc()?
-            .call(op, FILE)
-            .with_context(|| format!("on {}", self.name()))?;
         Ok(())
     }
 

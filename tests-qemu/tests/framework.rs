@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(machines_reach_each_other_until_the_link_is_cut),
     case!(a_delayed_link_delays_and_a_filter_drops_only_its_packets),
     case!(what_a_killed_machine_had_written_is_still_on_its_disk).smoke(),
+    case!(what_netraid_keeps_outlives_a_killed_machine),
     case!(a_kernel_warning_is_found_on_the_console),
 ];
 
@@ -115,6 +116,27 @@ fn what_a_killed_machine_had_written_is_still_on_its_disk(cluster: &Cluster) -> 
     let (block, _) = workload.run().acknowledged.into_iter().next().unwrap_or_default();
     node.disk("vdb")?.write(block * 4096, &[0; 4096])?;
     ensure!(workload.judge_disk(node.disk("vdb")?)?.lost == [block]);
+    Ok(())
+}
+
+fn what_netraid_keeps_outlives_a_killed_machine(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(0);
+    let places = "/var/lib/netraid/bitmap_data /etc/netraid/data.conf /etc/default/netraid";
+    let id = node.sh("cat /etc/machine-id").ok()?;
+    ensure!(id.trim().len() == 32 && id != cluster.node(1).sh("cat /etc/machine-id").ok()?);
+    node.sh(&format!("for file in {places}; do echo kept > $file; sync $file; done"))
+        .ok()?;
+    node.kill9()?;
+    node.boot()?;
+    let found = node.sh(&format!("cat {places} /etc/machine-id")).ok()?;
+    ensure!(found == format!("kept\nkept\nkept\n{id}"), "{found}");
+    // The next test finds nothing of it.
+    node.sh("umount /state").ok()?;
+    node.forget()?;
+    node.sh("netraid-guest state && netraid-guest state").ok()?;
+    let left = node.sh("ls -A /var/lib/netraid/ /etc/netraid/ | grep -v :").run()?;
+    ensure!(left.stdout.trim().is_empty(), "{left:?}");
+    node.sh("test ! -e /etc/default/netraid").ok()?;
     Ok(())
 }
 

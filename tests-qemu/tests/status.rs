@@ -272,7 +272,7 @@ fn disks_lists_what_a_mirror_could_use_and_why_not_the_rest(cluster: &Cluster) -
         all.filter_map(|disk| disk["path"].as_str().map(str::to_owned))
             .collect()
     };
-    ensure!(paths(&disks["disks"]) == ["/dev/vdd"], "{disks}");
+    ensure!(paths(&disks["disks"]) == ["/dev/vdd", "/dev/vdf"], "{disks}");
     for (path, reason) in [
         ("/dev/vdb", "it is used by mirror data"),
         ("/dev/vdc", "it is used as swap"),
@@ -297,7 +297,7 @@ fn disks_lists_what_a_mirror_could_use_and_why_not_the_rest(cluster: &Cluster) -
     node.ctl("delete data").ok()?;
     let disks: Value = serde_json::from_str(&node.ctl("disks --json").ok()?)?;
     ensure!(
-        paths(&disks["disks"]) == ["/dev/vdb", "/dev/vdc", "/dev/vdd", "/dev/vde"],
+        paths(&disks["disks"]) == ["/dev/vdb", "/dev/vdc", "/dev/vdd", "/dev/vde", "/dev/vdf"],
         "{disks}"
     );
     Ok(())

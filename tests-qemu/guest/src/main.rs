@@ -8,6 +8,7 @@
 mod agent;
 mod exec;
 mod init;
+mod state;
 mod tree;
 mod verify;
 mod writer;
@@ -33,6 +34,8 @@ enum Command {
     Verify(verify::Options),
     /// Copy a tree and record a checksum of each file
     TreeCopy(tree::CopyOptions),
+    /// Mount the disk that outlives the machine
+    State,
     /// Compare a tree with the recorded checksums
     TreeCheck {
         /// Folder to check
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Write(options) => writer::run(&options),
         Command::Verify(options) => verify::run(&options),
         Command::TreeCopy(options) => tree::copy(&options),
+        Command::State => state::mount_disk(),
         Command::TreeCheck { dir, sums } => tree::check(&dir, &sums),
     };
     match outcome {

@@ -21,6 +21,10 @@ pub const ARTIFACTS_DIR: &str = "/run/netraid";
 pub const ROOT_SERIAL: &str = "root";
 /// Serial number of the disk that holds the kernel's modules.
 pub const MODULES_SERIAL: &str = "modules";
+/// Serial number of the disk that keeps what netraid keeps between two boots.
+pub const STATE_SERIAL: &str = "state";
+/// Where that disk is mounted.
+pub const STATE_DIR: &str = "/state";
 
 /// What one machine is told at boot.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ const RELEASE: &str = r"
     true
 ";
 
-/// Module loaded anew, disks empty, links whole.
+/// Module loaded anew, disks empty, nothing kept from before, links whole.
 pub(crate) fn make_ready(cluster: &Cluster) -> Result<()> {
     cluster.restore_links();
     for disk in cluster.nodes().iter().flat_map(Node::disks) {
@@ -28,13 +28,14 @@ pub(crate) fn make_ready(cluster: &Cluster) -> Result<()> {
         let names: Vec<_> = node.disks().iter().map(|disk| disk.dev()).collect();
         let names = names.join(" ");
         let load = "[ -e /run/netraid/netraid.ko ] && insmod /run/netraid/netraid.ko; true";
-        node.sh(&format!("blockdev --flushbufs --rereadpt {names} && {load}"))
+        let state = "netraid-guest state";
+        node.sh(&format!("blockdev --flushbufs --rereadpt {names} && {state} && {load}"))
             .ok()?;
         Ok(())
     })
 }
 
-/// Deletes every mirror and unloads the module; none of that may fail.
+/// Deletes every mirror, unloads the module, and lets go of the disk with its state; none of that may fail.
 pub(crate) fn take_down(cluster: &Cluster) -> Result<()> {
     cluster.on_all(|node| {
         if !node.is_on() {
@@ -49,6 +50,7 @@ pub(crate) fn take_down(cluster: &Cluster) -> Result<()> {
             }
             node.sh("rmmod netraid").ok()?;
         }
+        node.sh("umount /state").ok()?;
         Ok(())
     })
 }

@@ -71,13 +71,14 @@ macro_rules! case {
 pub(crate) use case;
 
 /// The machines every test can count on: `vdb` and `vdc` of 64 MiB, `vdd` a sector smaller, `vde`
-/// large enough for xfs; two networks.
+/// large enough for xfs, `vdf` for metadata; two networks.
 fn standard(machines: usize) -> ClusterSpec {
     ClusterSpec::new(machines).networks(2).disks(&[
         DiskSpec::new(64 * MIB),
         DiskSpec::new(64 * MIB),
         DiskSpec::new(64 * MIB - 512),
         DiskSpec::new(320 * MIB),
+        DiskSpec::new(4 * MIB),
     ])
 }
 
@@ -91,6 +92,9 @@ impl Pool {
     fn take(&mut self, machines: usize) -> Result<Cluster> {
         match self.cluster.take() {
             Some(cluster) if cluster.nodes().len() == machines => {
+                for node in cluster.nodes() {
+                    node.forget()?;
+                }
                 cluster.on_all(|node| if node.is_on() { Ok(()) } else { node.boot() })?;
                 cleanup::make_ready(&cluster)?;
                 Ok(cluster)
