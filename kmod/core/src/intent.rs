@@ -59,6 +59,12 @@ impl<S: DerefMut<Target = [u64]>> IntentLog<S> {
         self.marks.is_kept(chunks)
     }
 
+    /// As [`IntentLog::touch`] after a change that another mark covers as long as this one is not on the disk.
+    pub fn note(&mut self, chunks: Range<u64>) {
+        self.touched.set_range(chunks.clone());
+        self.marks.set_lazily(chunks);
+    }
+
     /// Begins a round; true when there is something to clear.
     pub fn begin_round(&mut self) -> bool {
         self.proposed.clear_all();
@@ -68,6 +74,14 @@ impl<S: DerefMut<Target = [u64]>> IntentLog<S> {
         self.proposed.merge(0, words);
         self.touched.clear_all();
         self.proposed.ones() > 0
+    }
+
+    /// Clears everything: another machine has taken the marks over.
+    pub fn forget(&mut self) {
+        let bits = self.marks.map().bits();
+        self.marks.clear(0..bits);
+        self.touched.clear_all();
+        self.proposed.clear_all();
     }
 
     /// Takes chunks out of the round: a request on them is under way.

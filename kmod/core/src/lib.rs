@@ -16,7 +16,7 @@
 //! | [`wire`] | how a message looks on the network, and which ones are refused |
 //! | [`handshake`] | whether two machines belong together, and what has to be copied |
 //! | [`leg`] | what one side of a connection does next |
-//! | [`resync`] | what is copied next, how far it is, how long it takes |
+//! | [`resync`], [`pace`] | what is copied next, how far it is, how long it takes, how fast it may go |
 //! | [`backoff`] | how long to wait before the next attempt to connect |
 //! | [`state`] | the states a leg and a machine can be in |
 //! | [`meta`] | what is remembered across restarts, and how it looks on a disk |
@@ -59,6 +59,7 @@ pub mod leg;
 pub mod marks;
 pub mod meta;
 pub mod name;
+pub mod pace;
 pub mod request;
 pub mod resync;
 pub mod state;

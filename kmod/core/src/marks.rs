@@ -41,6 +41,8 @@ pub struct Marks<S: DerefMut<Target = [u64]>> {
     disk: Bitmap<S>,
     urgent: Bitmap<S>,
     lazy: Bitmap<S>,
+    /// A write is under way.
+    writing: bool,
     persistent: bool,
 }
 
@@ -65,6 +67,7 @@ impl<S: DerefMut<Target = [u64]>> Marks<S> {
             urgent: Bitmap::new(urgent, blocks)?,
             lazy: Bitmap::new(lazy, blocks)?,
             wanted,
+            writing: false,
             persistent,
         };
         marks.disk.clear_all();
@@ -148,12 +151,12 @@ impl<S: DerefMut<Target = [u64]>> Marks<S> {
 
     /// A block that somebody waits for.
     pub fn next_urgent(&self) -> Option<u64> {
-        first(&self.urgent)
+        first(&self.urgent, 0)
     }
 
-    /// A block that can be written when there is time.
-    pub fn next_lazy(&self) -> Option<u64> {
-        first(&self.lazy)
+    /// A block from `from` on that can be written when there is time.
+    pub fn next_lazy(&self, from: u64) -> Option<u64> {
+        first(&self.lazy, from)
     }
 
     /// Whether the disk holds every mark.
@@ -161,9 +164,15 @@ impl<S: DerefMut<Target = [u64]>> Marks<S> {
         self.urgent.ones() == 0
     }
 
+    /// Whether a block is being written.
+    pub fn is_writing(&self) -> bool {
+        self.writing
+    }
+
     /// Begins the write of a block: what is to be written goes to `out`. Bits of `hold` (a word for each of the
     /// block's) that are on the disk now stay there.
     pub fn begin(&mut self, block: u64, hold: impl Fn(usize) -> u64, out: &mut BlockWords) {
+        self.writing = true;
         self.urgent.clear(block);
         self.lazy.clear(block);
         let first = first_word(block);
@@ -182,6 +191,7 @@ impl<S: DerefMut<Target = [u64]>> Marks<S> {
 
     /// Ends the write of a block. Where it failed, what the disk holds is not known beyond what it held before.
     pub fn end(&mut self, block: u64, written: &BlockWords, succeeded: bool) {
+        self.writing = false;
         if succeeded {
             self.disk.merge(first_word(block), written.iter().copied());
         } else {
@@ -204,11 +214,11 @@ fn first_word(block: u64) -> usize {
     usize::try_from(block).unwrap_or(usize::MAX).saturating_mul(BLOCK_WORDS)
 }
 
-fn first<S: DerefMut<Target = [u64]>>(blocks: &Bitmap<S>) -> Option<u64> {
+fn first<S: DerefMut<Target = [u64]>>(blocks: &Bitmap<S>, from: u64) -> Option<u64> {
     if blocks.ones() == 0 {
         return None;
     }
-    match blocks.next_one(0, usize::MAX) {
+    match blocks.next_one(from, usize::MAX) {
         Next::Bit(block) => Some(block),
         Next::Continue(_) | Next::End => None,
     }
@@ -269,7 +279,7 @@ mod tests {
         marks.set(1..2);
         write(&mut marks, 0);
         marks.clear(1..2);
-        assert_eq!((marks.next_urgent(), marks.next_lazy()), (None, Some(0)));
+        assert_eq!((marks.next_urgent(), marks.next_lazy(0)), (None, Some(0)));
         let mut out = [0; BLOCK_WORDS];
         marks.begin(0, |_| 0, &mut out);
         marks.set(1..2);
@@ -311,7 +321,7 @@ mod tests {
         marks.begin(0, |index| if index == 0 { 0b100 } else { 0 }, &mut out);
         marks.end(0, &out, true);
         assert_eq!(out[0], 0b100);
-        assert_eq!(marks.next_lazy(), Some(0));
+        assert_eq!(marks.next_lazy(0), Some(0));
     }
 
     #[test]
@@ -325,6 +335,6 @@ mod tests {
         marks.clear(1..2);
         marks.set(7..9);
         assert!(marks.is_kept(0..100));
-        assert_eq!((marks.next_urgent(), marks.next_lazy()), (None, None));
+        assert_eq!((marks.next_urgent(), marks.next_lazy(0)), (None, None));
     }
 }
