@@ -2,6 +2,7 @@
 //! What a command works with.
 
 use std::io::{self, BufRead, IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::disk::{Host, System};
@@ -34,12 +35,41 @@ pub struct Terminals {
     pub error: bool,
 }
 
+/// Where files are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The directory of the configuration; `$NETRAID_CONFIG_DIR` puts it elsewhere.
+    pub config: PathBuf,
+    /// The directory of bitmaps that were given no path; `$NETRAID_STATE_DIR` puts it elsewhere.
+    pub state: PathBuf,
+    /// The settings for every mirror; `$NETRAID_DEFAULTS` is another file.
+    pub defaults: PathBuf,
+}
+
+impl Paths {
+    /// Those of this machine.
+    #[must_use]
+    pub fn system() -> Self {
+        let path = |variable, usual: &str| match std::env::var_os(variable) {
+            Some(path) if !path.is_empty() => PathBuf::from(path),
+            _ => PathBuf::from(usual),
+        };
+        Self {
+            config: path("NETRAID_CONFIG_DIR", "/etc/netraid"),
+            state: path("NETRAID_STATE_DIR", "/var/lib/netraid"),
+            defaults: path("NETRAID_DEFAULTS", "/etc/default/netraid"),
+        }
+    }
+}
+
 /// The kernel, the machine, the time and the streams.
 pub struct Env<'a> {
     /// Opens netlink sockets.
     pub kernel: &'a dyn Kernel,
     /// The machine.
     pub host: &'a dyn Host,
+    /// Where files are kept.
+    pub paths: &'a Paths,
     /// The time.
     pub clock: &'a dyn Clock,
     /// Where answers are read.
@@ -73,6 +103,7 @@ pub fn with_system<T>(what: impl FnOnce(&mut Env<'_>) -> T) -> T {
     what(&mut Env {
         kernel: &Netlink,
         host: &System,
+        paths: &Paths::system(),
         clock: &Monotonic(Instant::now()),
         input: &mut io::stdin().lock(),
         out: &mut io::stdout(),

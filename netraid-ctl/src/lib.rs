@@ -9,13 +9,18 @@
 pub mod addr;
 pub mod cli;
 pub mod cmd;
+pub mod config;
+pub mod defaults;
 pub mod disk;
 pub mod env;
 pub mod error;
 pub mod gen;
+#[path = "meta_stub.rs"]
+pub mod meta;
 pub mod model;
 pub mod nl;
 pub mod node;
 pub mod output;
+pub mod place;
 
 pub use env::Env;

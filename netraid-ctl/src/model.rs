@@ -52,6 +52,16 @@ impl Endpoint {
         })
     }
 
+    /// Every address of the machine.
+    #[must_use]
+    pub const fn everywhere(port: u16) -> Self {
+        Self {
+            ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            port,
+            scope: 0,
+        }
+    }
+
     /// The bytes of the address: 4 or 16.
     #[must_use]
     pub fn address(&self) -> Vec<u8> {
@@ -307,6 +317,26 @@ impl Mirror {
             chunks,
             dirty: dirty.unwrap_or_default(),
         })
+    }
+}
+
+/// How many operations an asynchronous target may have outstanding, for the number that was set.
+#[must_use]
+pub const fn async_limit(set: u32) -> u32 {
+    if set > 2 {
+        set
+    } else {
+        256
+    }
+}
+
+/// A limit of the resync rate in words.
+#[must_use]
+pub fn rate_word(rate: u64) -> String {
+    if rate == 0 {
+        "not limited".to_owned()
+    } else {
+        format!("limited to {} a second", crate::output::text::bytes(rate))
     }
 }
 

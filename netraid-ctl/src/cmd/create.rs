@@ -1,38 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `create`: make a mirror of a local disk.
 
-use anyhow::Result;
+use anyhow::{anyhow, Result};
 
-use super::support::{by_name, new_step, usable_disk, with_node};
+use super::making::{place_to_listen, Plan};
+use crate::cli::values::Bitmap;
 use crate::cli::Create;
+use crate::config::MadeAs;
 use crate::env::Env;
-use crate::error::{refused, Status};
-use crate::gen::{cmd, Mirror, Role};
+use crate::error::{Failure, Status};
 use crate::model::device_path;
 use crate::nl::Client;
 
 pub(super) fn run(args: &Create, env: &mut Env<'_>) -> Result<Status> {
     let name = &args.mirror.name;
-    let action = format!("create mirror {name}");
+    if args.place.bitmap == Some(Bitmap::Internal) && !args.new {
+        return Err(anyhow!(Failure::Usage(format!(
+            "cannot create mirror {name}: `--bitmap internal` takes the end of the disk, which may belong to what it \
+             holds already; it goes with --new only, for a disk whose content is not wanted"
+        ))));
+    }
+    let listen = place_to_listen(args.listen.as_deref(), env)?;
     let mut client = Client::open(env.kernel)?;
-    let disk = usable_disk(&args.disk, &mut client, env, &action)?;
-    let request = Mirror {
-        id: args.id,
-        role: Some(Role::Source),
-        disk: Some(disk.clone()),
-        chunk_size: args.chunk_size,
-        ..by_name(name)
-    };
-    let request = with_node(request, env)?;
-    let answer = client
-        .request(cmd::MIRROR_NEW, &request)
-        .map_err(|error| refused(&action, error, |errno| new_step(errno).map(str::to_owned)))?;
-    let device = answer
-        .and_then(|mirror| mirror.id)
-        .map_or_else(|| "a block device".to_owned(), device_path);
+    let mut plan = Plan::new(name, MadeAs::Source, &args.disk, &args.place, &mut client, env)?;
+    plan.listen = listen;
+    plan.fresh = args.new;
+    plan.config.chunk_size = args.chunk_size;
+    let config = plan.config.clone();
+    if args.new {
+        env.note(&format!(
+            "what {} holds is given up: only what is written from now on is copied to targets",
+            config.disk
+        ))?;
+    }
+    let made = plan.carry_out(&args.place, &mut client, env)?;
+    let device = made.id.map_or_else(|| "a block device".to_owned(), device_path);
     writeln!(
         env.out,
-        "Mirror {name} is {device}, on {disk} alone; `netraid-ctl extend {name} --to ADDR` adds a target."
+        "Mirror {name} is {device}, on {} alone; `netraid-ctl extend {name} --to ADDR` adds a target.",
+        config.disk
     )?;
+    super::making::tell_metadata(&config, env)?;
     Ok(Status::Done)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `promote`: make this machine the source.
+//! `start` and `promote`: make this machine the source.
 //!
 //! The kernel refuses that while the present source is connected. When that source has just died, its connection
 //! stands for some seconds more; so a refusal is taken as final only when the source is heard of again.
@@ -9,24 +9,37 @@ use std::time::Duration;
 use anyhow::{anyhow, Result};
 
 use super::follow::listen;
-use super::support::{by_name, look};
-use crate::cli::Promote;
+use super::load::{self, loaded, start};
+use super::support::look;
+use crate::cli::Start;
 use crate::env::Env;
 use crate::error::{refused, Failure, Status};
-use crate::gen::{cmd, Role};
+use crate::gen::{Role, StartMode};
 use crate::model::{device_path, Leg};
-use crate::nl::{EventStream, NlError};
+use crate::nl::{Client, EventStream, NlError};
 
 /// A source silent for longer than this, milliseconds, may be dead; with a slow heartbeat, 1.5 times that.
 const SILENT_MS: u64 = 1500;
 /// How much two looks at the same silence may differ by the time the looks take, milliseconds.
 const SLACK_MS: u64 = 500;
 
-pub(super) fn run(args: &Promote, env: &mut Env<'_>) -> Result<Status> {
+/// `promote`: the mirror of a target is loaded.
+pub(super) fn run(args: &Start, env: &mut Env<'_>) -> Result<Status> {
+    become_source(args, &format!("promote mirror {}", args.mirror.name), env)
+}
+
+/// `start`: a mirror that is configured is loaded first.
+pub(super) fn run_start(args: &Start, env: &mut Env<'_>) -> Result<Status> {
     let name = &args.mirror.name;
-    let action = format!("promote mirror {name}");
-    let mut stream = listen(env, name, &action)?;
-    let before = look(stream.client(), name, &action)?;
+    let action = format!("start mirror {name}");
+    loaded(name, &mut Client::open(env.kernel)?, env, &action)?;
+    become_source(args, &action, env)
+}
+
+fn become_source(args: &Start, action: &str, env: &mut Env<'_>) -> Result<Status> {
+    let name = &args.mirror.name;
+    let mut stream = listen(env, name, action)?;
+    let before = look(stream.client(), name, action)?;
     if before.role == Role::Source {
         let device = before
             .device()
@@ -37,11 +50,11 @@ pub(super) fn run(args: &Promote, env: &mut Env<'_>) -> Result<Status> {
     }
     let end = env.clock.now().saturating_add(args.wait);
     let mut retried = false;
-    while let Err(error) = stream.client().request(cmd::MIRROR_PROMOTE, &by_name(name)) {
+    while let Err(error) = start(&before, load::Start::new(StartMode::Source), stream.client()) {
         let NlError::Refused(refusal) = error else {
-            return Err(refused(&action, error, |_| None));
+            return Err(refused(action, error, |_| None));
         };
-        match outlast(name, &mut stream, env, end)? {
+        match outlast(name, action, &mut stream, env, end)? {
             Silence::Over if !std::mem::replace(&mut retried, true) => {}
             Silence::TooLong => {
                 return Err(anyhow!(Failure::Timeout(format!(
@@ -49,10 +62,15 @@ pub(super) fn run(args: &Promote, env: &mut Env<'_>) -> Result<Status> {
                 args.wait.as_secs_f64()
             ))))
             }
-            Silence::Over | Silence::Pointless => return Err(refused(&action, NlError::Refused(refusal), |_| None)),
+            Silence::Over | Silence::Pointless => return Err(refused(action, NlError::Refused(refusal), |_| None)),
         }
     }
-    let mirror = look(stream.client(), name, &action)?;
+    tell_source(name, action, stream.client(), env)
+}
+
+/// Says that this machine is the source now.
+pub(super) fn tell_source(name: &str, action: &str, client: &mut Client, env: &mut Env<'_>) -> Result<Status> {
+    let mirror = look(client, name, action)?;
     let device = mirror
         .told
         .id
@@ -72,11 +90,11 @@ enum Silence {
 }
 
 /// Waits while the source may be dead and its connection still stands.
-fn outlast(name: &str, stream: &mut EventStream, env: &mut Env<'_>, end: Duration) -> Result<Silence> {
+fn outlast(name: &str, action: &str, stream: &mut EventStream, env: &mut Env<'_>, end: Duration) -> Result<Silence> {
     let mut first = None;
     let mut told = false;
     loop {
-        let mirror = look(stream.client(), name, &format!("promote mirror {name}"))?;
+        let mirror = look(stream.client(), name, action)?;
         if mirror.role != Role::Target || mirror.told.inconsistent {
             return Ok(Silence::Pointless);
         }

@@ -14,8 +14,8 @@ pub(super) fn run(args: &Stop, env: &mut Env<'_>) -> Result<Status> {
     let name = &args.mirror.name;
     let action = format!("stop mirror {name}");
     let mut client = Client::open(env.kernel)?;
-    let before = look(&mut client, name, &action)?.role;
-    if before == Role::Stopped {
+    let before = look(&mut client, name, &action)?;
+    if before.role == Role::Stopped {
         writeln!(env.out, "Mirror {name} is already stopped.")?;
         return Ok(Status::Done);
     }
@@ -26,12 +26,18 @@ pub(super) fn run(args: &Stop, env: &mut Env<'_>) -> Result<Status> {
     client
         .request(cmd::MIRROR_STOP, &request)
         .map_err(|error| refused(&action, error, |_| None))?;
-    // A promoted target is a second source; nobody should be led to that by a hint.
-    let next = if before == Role::Target {
-        format!("to receive a copy again, `netraid-ctl delete {name}` and join it anew")
+    // A target that is started is a second source; nobody should be led to that by a hint.
+    let next = if before.role == Role::Target {
+        format!("`netraid-ctl up {name}` lets it receive the copy again")
     } else {
-        format!("`netraid-ctl promote {name}` puts it in service again")
+        format!("`netraid-ctl start {name}` puts it in service again")
     };
     writeln!(env.out, "Mirror {name} is stopped; {next}.")?;
+    if before.role == Role::Source && !before.legs.is_empty() {
+        writeln!(
+            env.out,
+            "To stop mirroring for a while and go on with the device, use `netraid-ctl pause {name}` instead."
+        )?;
+    }
     Ok(Status::Done)
 }

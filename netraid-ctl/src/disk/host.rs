@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, TcpListener, ToSocketAddrs as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{major, minor, Mode, OFlags};
 
@@ -82,7 +82,24 @@ pub trait Host {
     /// # Errors
     ///
     /// When it was removed.
-    fn current_dir(&self) -> io::Result<std::path::PathBuf>;
+    fn current_dir(&self) -> io::Result<PathBuf>;
+
+    /// The path without symbolic links.
+    ///
+    /// # Errors
+    ///
+    /// As `realpath(3)`.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// Number of the file system that a file or directory lies on.
+    ///
+    /// # Errors
+    ///
+    /// As `stat(2)`.
+    fn file_system(&self, path: &Path) -> io::Result<Device>;
+
+    /// Whether nobody listens on a TCP port of an address of this machine.
+    fn is_free(&self, ip: IpAddr, port: u16) -> bool;
 }
 
 /// The machine this program runs on.
@@ -140,7 +157,25 @@ impl Host for System {
         Ok(rustix::net::netdevice::name_to_index(&socket, name)?)
     }
 
-    fn current_dir(&self) -> io::Result<std::path::PathBuf> {
+    fn current_dir(&self) -> io::Result<PathBuf> {
         std::env::current_dir()
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn file_system(&self, path: &Path) -> io::Result<Device> {
+        let number = fs::metadata(path)?.dev();
+        Ok(Device {
+            major: major(number),
+            minor: minor(number),
+        })
+    }
+
+    fn is_free(&self, ip: IpAddr, port: u16) -> bool {
+        // Whatever else keeps the port from being used, the kernel says it better.
+        let bound = TcpListener::bind((ip, port));
+        !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
     }
 }

@@ -4,6 +4,7 @@
 //! The kernel refuses a disk in use by itself, with EBUSY. What is here knows by whom.
 
 mod host;
+mod stack;
 mod table;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use std::path::Path;
 use thiserror::Error;
 
 pub use host::{Device, Host, Kind, System};
+pub use stack::carriers;
 pub use table::{Block, Table};
 
 /// Why a path is no disk for a mirror.

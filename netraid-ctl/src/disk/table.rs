@@ -81,6 +81,12 @@ impl Table {
         self.blocks.iter().find(|block| block.device == device)
     }
 
+    /// The device with a name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Block> {
+        self.blocks.iter().find(|block| block.name == name)
+    }
+
     /// Why a mirror cannot use a device: it, a partition of it, or the disk it is a partition of is in use.
     #[must_use]
     pub fn verdict(&self, block: &Block) -> Option<Use> {
@@ -192,6 +198,19 @@ fn parse_device(text: &str) -> Option<Device> {
         major: major.parse().ok()?,
         minor: minor.parse().ok()?,
     })
+}
+
+/// The block device of a file system that has a number of its own, as the table of mounts names it.
+pub(super) fn source_of(host: &dyn Host, file_system: Device) -> Option<Device> {
+    let text = host.read(Path::new("/proc/self/mountinfo")).ok()?;
+    let line = text
+        .lines()
+        .find(|line| line.split(' ').nth(2).and_then(parse_device) == Some(file_system))?;
+    let source = line.split_once(" - ")?.1.split(' ').nth(1)?;
+    match host.stat(Path::new(&unescape(source))) {
+        Ok(Kind::Block(device)) => Some(device),
+        _ => None,
+    }
 }
 
 /// The mount points by device; file systems without a device number of their own by the path they were mounted from.

@@ -29,6 +29,8 @@ pub struct Client {
     transport: Box<dyn Transport>,
     seq: u32,
     family: Family,
+    /// How long the kernel may take over the request in hand.
+    patience: Duration,
 }
 
 /// What one attempt of a dump gave.
@@ -52,6 +54,7 @@ impl Client {
                 id: GENL_ID_CTRL,
                 groups: Vec::new(),
             },
+            patience: REPLY_TIMEOUT,
         };
         let payload = payload(CTRL_CMD_GETFAMILY, Family::request(gen::FAMILY_NAME)?);
         let answer = client
@@ -88,6 +91,23 @@ impl Client {
         Ok(answer
             .map(|payload| gen::Mirror::decode(attributes(&payload)?))
             .transpose()?)
+    }
+
+    /// As [`Self::request`], for one over which the kernel may take up to `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`].
+    pub fn request_within(
+        &mut self,
+        command: u8,
+        what: &gen::Mirror,
+        limit: Duration,
+    ) -> Result<Option<gen::Mirror>, NlError> {
+        self.patience = limit;
+        let answer = self.request(command, what);
+        self.patience = REPLY_TIMEOUT;
+        answer
     }
 
     /// One mirror by its name.
@@ -148,9 +168,9 @@ impl Client {
     fn receive(&mut self) -> Result<Vec<Message>, NlError> {
         let datagram = self
             .transport
-            .receive(REPLY_TIMEOUT)
+            .receive(self.patience)
             .map_err(NlError::socket("receive"))?;
-        let datagram = datagram.ok_or(NlError::Silent(REPLY_TIMEOUT))?;
+        let datagram = datagram.ok_or(NlError::Silent(self.patience))?;
         let mut messages = Message::parse_all(&datagram)?;
         messages.retain(|message| message.seq == self.seq);
         Ok(messages)

@@ -251,6 +251,7 @@ pub fn event_word(kind: EventKind) -> &'static str {
         EventKind::ResyncProgress => "resync goes on",
         EventKind::ResyncDone => "resync done",
         EventKind::Refused => "connection refused",
+        EventKind::StandingChanged => "standing changed",
         EventKind::Unknown(_) => "unknown event",
     }
 }

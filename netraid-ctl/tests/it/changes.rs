@@ -23,8 +23,9 @@ fn named(name: &str) -> gen::Mirror {
 /// Covers: S118.
 #[test]
 fn create_names_disk_number_chunk_and_this_machine() {
-    let fake = Fake::new(vec![]);
-    let ran = run(&fake, "create data --disk /dev/vdc2 --id 4 --chunk-size 1M");
+    let (fake, machine) = (Fake::new(vec![]), Machine::default());
+    let line = "create data --disk /dev/vdc2 --id 4 --chunk-size 1M";
+    let ran = run_on(&machine, &fake, line);
     assert_eq!((ran.status, ran.err.as_str()), (0, ""));
     assert!(
         ran.out.starts_with("Mirror data is /dev/netraid4, on /dev/vdc2 alone"),
@@ -41,6 +42,9 @@ fn create_names_disk_number_chunk_and_this_machine() {
         disk: Some("/dev/vdc2".to_owned()),
         chunk_size: Some(1 << 20),
         node_name: Some("eve".to_owned()),
+        address: Some(vec![0; 16]),
+        port: Some(7900),
+        meta_path: Some(machine.state("bitmap_data")),
         ..named("data")
     };
     assert_eq!(request, wanted);
@@ -58,7 +62,9 @@ fn the_identity_of_the_machine_is_stable_and_is_not_its_machine_id() {
     let uuid = |machine: &Machine| {
         let fake = Fake::new(vec![]);
         let ran = run_on(machine, &fake, "create data --disk /dev/vdb");
-        (only_request(&fake).1.node_uuid, ran.err)
+        let request = only_request(&fake).1;
+        assert_eq!(run_on(machine, &fake, "delete data").status, 0);
+        (request.node_uuid, ran.err)
     };
     let mut machine = Machine::default();
     let (first, _) = uuid(&machine);
@@ -74,14 +80,14 @@ fn the_identity_of_the_machine_is_stable_and_is_not_its_machine_id() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_refused_with_the_sentence_of_the_kernel() {
+fn a_name_that_is_taken_is_refused_before_anything_is_made() {
     let fake = Fake::new(vec![source("data")]);
     let ran = run(&fake, "create data --disk /dev/vdc2");
-    assert_eq!(ran.status, 2);
+    assert_eq!((ran.status, fake.requests().len()), (2, 0));
     assert_eq!(
         ran.err,
-        "netraid-ctl: cannot create mirror data: a mirror of that name exists; \
-         `netraid-ctl status` shows what there is\n"
+        "netraid-ctl: cannot create mirror data: there is a mirror 'data' on this machine already; \
+         choose another name, or `netraid-ctl delete data` forgets it\n"
     );
 }
 
@@ -344,12 +350,12 @@ fn who_stops_a_target_is_not_led_to_a_second_source() {
     let said = |mirror| run(&Fake::new(vec![mirror]), "stop data").out;
     let source = said(source("data"));
     assert!(
-        source.contains("`netraid-ctl promote data` puts it in service"),
+        source.contains("`netraid-ctl start data` puts it in service"),
         "{source}"
     );
     let target = said(target("data"));
     assert!(
-        target.contains("`netraid-ctl delete data` and join it anew") && !target.contains("promote"),
+        target.contains("`netraid-ctl up data` lets it receive the copy again") && !target.contains("start"),
         "{target}"
     );
 }

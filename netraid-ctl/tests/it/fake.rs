@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use netraid_ctl::env::Clock;
-use netraid_ctl::gen::{self, cmd, EventKind, Role};
+use netraid_ctl::gen::{self, cmd, EventKind, Role, StartMode};
 use netraid_ctl::nl::wire::{AttrReader, AttrWriter, Message, WireError};
 use netraid_ctl::nl::{Kernel, Transport};
 
@@ -354,13 +354,23 @@ impl World {
             if at.is_some() {
                 return Err((17, "a mirror of that name exists"));
             }
-            self.mirrors.push(asked.clone());
+            // What is loaded from its metadata is out of service, and was a target as far as the fake knows.
+            let role = if asked.attach { Some(Role::Stopped) } else { asked.role };
+            self.mirrors.push(gen::Mirror { role, ..asked.clone() });
             return Ok(());
         }
         let mirror = &mut self.mirrors[at.ok_or((2, "there is no mirror of that name"))?];
         match command {
-            cmd::MIRROR_STOP => mirror.role = Some(Role::Stopped),
-            cmd::MIRROR_PROMOTE => mirror.role = Some(Role::Source),
+            cmd::MIRROR_STOP => {
+                mirror.role = Some(Role::Stopped);
+                mirror.stopped = !asked.keep_role;
+            }
+            cmd::MIRROR_START => start(mirror, asked),
+            cmd::MIRROR_SWITCHOVER => mirror.role = Some(Role::Source),
+            cmd::MIRROR_SET => {
+                mirror.resync_rate = asked.resync_rate.or(mirror.resync_rate);
+                mirror.async_limit = asked.async_limit.or(mirror.async_limit);
+            }
             cmd::MIRROR_DEMOTE => mirror.role = Some(Role::Target),
             cmd::LEG_NEW => mirror.leg.push(leg(1)),
             cmd::LEG_DEL => mirror.leg.clear(),
@@ -371,4 +381,18 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// A start that nobody contradicts.
+fn start(mirror: &mut gen::Mirror, asked: &gen::Mirror) {
+    let was_source = mirror.last_owner;
+    mirror.role = Some(match asked.mode.unwrap() {
+        StartMode::Yield => Role::Target,
+        StartMode::Auto if !was_source => Role::Target,
+        _ => Role::Source,
+    });
+    mirror.stopped = false;
+    mirror.data_corrupt = false;
+    mirror.split_brain = false;
+    mirror.device_present = mirror.role == Some(Role::Source);
 }

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::Parser as _;
 use netraid_ctl::cli::Cli;
 use netraid_ctl::disk::{Device, Host, Kind};
-use netraid_ctl::env::{Env, Terminals};
+use netraid_ctl::env::{Env, Paths, Terminals};
 use netraid_ctl::error::{status_of, Status};
+use tempfile::TempDir;
 
 use crate::fake::Fake;
 
@@ -21,17 +23,33 @@ pub(crate) struct Machine {
     pub(crate) nodes: HashMap<PathBuf, Kind>,
     pub(crate) claimed: Vec<PathBuf>,
     pub(crate) names: HashMap<String, IpAddr>,
+    /// The file systems of directories; one without a disk everywhere else.
+    pub(crate) file_systems: HashMap<PathBuf, Device>,
+    /// Ports somebody listens on.
+    pub(crate) busy_ports: Vec<u16>,
+    pub(crate) paths: Paths,
+    /// Where real files are kept, as long as there is the machine.
+    pub(crate) real: Rc<TempDir>,
 }
 
 /// vda is mounted with one partition, vdb is free, vdc has a swap partition and a free one, vdd is in a RAID, vde is
 /// read-only, vdf is claimed.
 impl Default for Machine {
     fn default() -> Self {
+        let real = TempDir::new().unwrap();
         let mut machine = Self {
             files: HashMap::new(),
             nodes: HashMap::new(),
             claimed: Vec::new(),
             names: HashMap::new(),
+            file_systems: HashMap::new(),
+            busy_ports: Vec::new(),
+            paths: Paths {
+                config: real.path().join("etc"),
+                state: real.path().join("lib"),
+                defaults: "/etc/default/netraid".into(),
+            },
+            real: Rc::new(real),
         };
         machine.file("/proc/sys/kernel/hostname", "eve\n");
         machine.file("/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
@@ -71,6 +89,18 @@ impl Machine {
         self.files.insert(path.into(), text.to_owned());
     }
 
+    /// The path of a file in the directory of bitmaps.
+    pub(crate) fn state(&self, file: &str) -> String {
+        let folder = self.paths.state.canonicalize();
+        let path = folder.unwrap_or_else(|_| self.paths.state.clone()).join(file);
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// What is kept of a mirror, as text.
+    pub(crate) fn config(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.paths.config.join("mirrors").join(format!("{name}.toml"))).ok()
+    }
+
     fn disk(&mut self, name: &str, minor: u32, whole: Option<&str>) {
         let folder = format!("/sys/class/block/{name}");
         self.file(&format!("{folder}/dev"), &format!("254:{minor}\n"));
@@ -94,6 +124,10 @@ fn missing() -> io::Error {
 
 impl Host for Machine {
     fn stat(&self, path: &Path) -> io::Result<Kind> {
+        if path.starts_with(self.real.path()) {
+            let kind = std::fs::metadata(path)?.file_type();
+            return Ok(if kind.is_dir() { Kind::Directory } else { Kind::File });
+        }
         self.nodes.get(path).copied().ok_or_else(missing)
     }
 
@@ -137,6 +171,22 @@ impl Host for Machine {
     fn current_dir(&self) -> io::Result<PathBuf> {
         Ok("/work".into())
     }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        if path.starts_with(self.real.path()) {
+            return std::fs::canonicalize(path);
+        }
+        self.stat(path).map(|_| path.to_owned())
+    }
+
+    fn file_system(&self, path: &Path) -> io::Result<Device> {
+        let nearest = path.ancestors().find_map(|path| self.file_systems.get(path));
+        Ok(nearest.copied().unwrap_or(Device { major: 0, minor: 50 }))
+    }
+
+    fn is_free(&self, _ip: IpAddr, port: u16) -> bool {
+        !self.busy_ports.contains(&port)
+    }
 }
 
 /// How a run of the program went.
@@ -170,6 +220,7 @@ pub(crate) fn run_with(machine: &Machine, kernel: &Fake, line: &str, answer: Opt
     let mut env = Env {
         kernel,
         host: machine,
+        paths: &machine.paths,
         clock: kernel,
         input: &mut input,
         out: &mut out,

@@ -21,7 +21,7 @@ fn connected() -> Fake {
             .leg
             .first()
             .is_some_and(|leg| leg.connection == Some(Connection::Connected));
-        (command == cmd::MIRROR_PROMOTE && stands).then_some(Err((16, SENTENCE)))
+        (command == cmd::MIRROR_START && stands).then_some(Err((16, SENTENCE)))
     });
     fake
 }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Arguments of the sub-commands that make, extend and forget a mirror.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values::{parse_bitmap, parse_chunk_size, parse_seconds, Bitmap};
+use super::{Liveness, Name};
+
+/// What `create` and `join` have in common.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// Where the bitmap is kept: a file or block device, `internal` for the end of the disk, or `none` (no bitmap,
+    /// every resync copies everything; the roles are kept in /var/lib/netraid/state_NAME, or in PATH with `none:PATH`)
+    /// [default: /var/lib/netraid/bitmap_NAME]
+    #[arg(long, value_name = "PATH|internal|none", value_parser = parse_bitmap)]
+    pub bitmap: Option<Bitmap>,
+    /// Do not copy everything at first: the disks of source and target were made equal by other means. It counts only
+    /// where both sides say so; NO_FULL_SYNC=1 in /etc/default/netraid says so for every mirror
+    #[arg(long)]
+    pub no_full_sync: bool,
+    /// Number of the block device, N in /dev/netraidN [default: the lowest free one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
+    pub id: Option<u32>,
+    /// How the liveness of the connection is judged.
+    #[command(flatten)]
+    pub liveness: Liveness,
+}
+
+/// Arguments of `create`.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The mirror.
+    #[command(flatten)]
+    pub mirror: Name,
+    /// Disk or partition that is mirrored
+    #[arg(long, value_name = "PATH")]
+    pub disk: PathBuf,
+    /// What the disk holds is not wanted: only what is written from now on is copied to targets
+    #[arg(long, conflicts_with = "existing")]
+    pub new: bool,
+    /// What the disk holds stays, and is copied to targets (the default)
+    #[arg(long)]
+    pub existing: bool,
+    /// Where to listen for machines that ask whether this one is in service, and for the source once this machine is
+    /// a target [default: [::]:7900, or the next port that is free]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+    /// Bytes that one bit of the bitmap stands for: a power of two from 4K to 1G [default: 64K, more on large disks]
+    #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size)]
+    pub chunk_size: Option<u32>,
+    /// What `join` has, too.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `join`.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The mirror.
+    #[command(flatten)]
+    pub mirror: Name,
+    /// Disk or partition that receives the copy; its content is lost
+    #[arg(long, value_name = "PATH")]
+    pub disk: PathBuf,
+    /// Where to listen for the source
+    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:7900")]
+    pub listen: String,
+    /// What `create` has, too.
+    #[command(flatten)]
+    pub place: Place,
+    /// Do not ask whether the content of the disk may be replaced
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Arguments of `extend`.
+#[derive(Debug, Args)]
+pub struct Extend {
+    /// The mirror.
+    #[command(flatten)]
+    pub mirror: Name,
+    /// The target: host name, IPv4 or IPv6 address, with a port if it is not 7900
+    #[arg(long, value_name = "ADDR[:PORT]")]
+    pub to: String,
+    /// When a write counts as done
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "synchronous")]
+    pub replication: Replication,
+    /// How the liveness of the connection is judged.
+    #[command(flatten)]
+    pub liveness: Liveness,
+    /// Wait until the target holds the same content, at most so many seconds [without a number: 3600]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "3600", value_parser = parse_seconds)]
+    pub wait: Option<Duration>,
+    /// Do not ask whether the content of the target's disk may be replaced
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// When a write counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Replication {
+    /// When it is on the local disk and on the target's disk
+    Synchronous,
+}
+
+/// Arguments of `unextend`.
+#[derive(Debug, Args)]
+pub struct Unextend {
+    /// The mirror.
+    #[command(flatten)]
+    pub mirror: Name,
+    /// Number of the leg [default: the only one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=7))]
+    pub leg: Option<u32>,
+}
+
+/// Arguments of `delete`.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The mirror.
+    #[command(flatten)]
+    pub mirror: Name,
+    /// Do it although the block device is open; its users get errors from then on
+    #[arg(long)]
+    pub force: bool,
+}

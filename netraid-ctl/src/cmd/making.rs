@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `create` and `join` share: a new mirror with its metadata and its configuration, all of it or nothing.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::{anyhow, Context as _, Result};
+
+use super::support::{by_name, new_step, usable_disk, with_listen, with_node};
+use crate::cli::Place;
+use crate::config::{MadeAs, Metadata, MirrorConfig, Store};
+use crate::defaults::Defaults;
+use crate::disk::{Kind, Table};
+use crate::env::Env;
+use crate::error::{refused, Failure};
+use crate::gen::{self, cmd, Role};
+use crate::meta::{prepare, Prepared};
+use crate::model::Endpoint;
+use crate::nl::Client;
+use crate::place;
+
+/// A mirror that is to be made.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// What completes "cannot ...".
+    pub(super) action: String,
+    /// What will be kept of it.
+    pub(super) config: MirrorConfig,
+    /// Source and target were made equal by other means.
+    pub(super) no_full_sync: bool,
+    /// What the disk holds is not wanted.
+    pub(super) fresh: bool,
+    /// Where this machine listens.
+    pub(super) listen: Endpoint,
+    async_limit: Option<u32>,
+    /// Bytes of the disk.
+    size: u64,
+}
+
+impl Plan {
+    /// Looks at everything that is needed; nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// Says why the mirror cannot be made.
+    pub(super) fn new(
+        name: &str,
+        role: MadeAs,
+        disk: &Path,
+        args: &Place,
+        client: &mut Client,
+        env: &Env<'_>,
+    ) -> Result<Self> {
+        let word = match role {
+            MadeAs::Source => "create",
+            MadeAs::Target => "join",
+        };
+        let action = format!("{word} mirror {name}");
+        let cannot = |error: anyhow::Error| error.context(format!("cannot {action}"));
+        let defaults = Defaults::read(env).map_err(cannot)?;
+        let loaded = client.mirrors().map_err(|error| refused(&action, error, |_| None))?;
+        is_new(name, &loaded, env).map_err(cannot)?;
+        let disk = usable_disk(disk, client, env, &action)?;
+        let metadata = place::choose(name, args.bitmap.as_ref(), env).map_err(cannot)?;
+        let mut config = MirrorConfig::new(name, role, &disk, metadata.clone());
+        if let Some(path) = metadata.path() {
+            let theirs: Vec<(String, String)> = loaded
+                .into_iter()
+                .filter_map(|mirror| Some((mirror.name?, mirror.meta_path?)))
+                .collect();
+            place::check(path, name, &disk, &theirs, env).map_err(cannot)?;
+            let missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+            config.made_file = env.host.stat(Path::new(path)).is_err_and(missing);
+        }
+        config.id = args.id;
+        config.heartbeat = args.liveness.heartbeat;
+        config.timeout = args.liveness.timeout;
+        let size = size_of(&disk, env).ok_or_else(|| anyhow!("cannot {action}: the size of {disk} is not known"))?;
+        Ok(Self {
+            config,
+            no_full_sync: args.no_full_sync || defaults.no_full_sync,
+            fresh: false,
+            listen: Endpoint::everywhere(crate::addr::DEFAULT_PORT),
+            async_limit: defaults.async_limit,
+            size,
+            action,
+        })
+    }
+
+    /// Makes it, with its metadata and its configuration; when one of them fails, none is left.
+    ///
+    /// # Errors
+    ///
+    /// Says which one failed and why.
+    pub(super) fn carry_out(mut self, args: &Place, client: &mut Client, env: &mut Env<'_>) -> Result<gen::Mirror> {
+        let action = self.action.clone();
+        let store = Store::new(env.paths);
+        store.prepare().with_context(|| format!("cannot {action}"))?;
+        self.config.listen = Some(self.listen.to_string());
+        let request = with_node(self.request(), env)?;
+        let request = with_listen(request, &self.listen, &args.liveness);
+        let prepared = self.prepare_metadata(env).with_context(|| format!("cannot {action}"))?;
+        let answer = client
+            .request(cmd::MIRROR_NEW, &request)
+            .map_err(|error| refused(&action, error, |errno| new_step(errno).map(str::to_owned)))?;
+        let answer = answer.unwrap_or_default();
+        self.config.id = answer.id.or(self.config.id);
+        if let Err(error) = store.save(&self.config) {
+            let undo = gen::Mirror {
+                force: true,
+                ..by_name(&self.config.name)
+            };
+            let undone = match client.request(cmd::MIRROR_DEL, &undo) {
+                Ok(_) => "the mirror is deleted again".to_owned(),
+                Err(failed) => format!(
+                    "the mirror stays until `netraid-ctl delete {}`: {failed}",
+                    self.config.name
+                ),
+            };
+            return Err(anyhow!("cannot {action}: {error}; {undone}"));
+        }
+        if let Some(prepared) = prepared {
+            prepared.keep();
+        }
+        Ok(answer)
+    }
+
+    fn request(&self) -> gen::Mirror {
+        let config = &self.config;
+        let metadata = config.metadata();
+        gen::Mirror {
+            id: config.id,
+            role: Some(Role::from(config.role)),
+            disk: Some(config.disk.clone()),
+            chunk_size: config.chunk_size,
+            meta_path: metadata.path().map(str::to_owned),
+            meta_internal: metadata == Metadata::Internal,
+            no_bitmap: matches!(metadata, Metadata::NoBitmap(_)),
+            fresh: self.fresh,
+            no_full_sync: self.no_full_sync,
+            async_limit: self.async_limit,
+            ..by_name(&config.name)
+        }
+    }
+
+    fn prepare_metadata(&self, env: &Env<'_>) -> Result<Option<Prepared>> {
+        let metadata = self.config.metadata();
+        let Some(path) = metadata.path().map(Path::new) else {
+            return Ok(None);
+        };
+        if path.parent().is_some_and(|folder| folder == env.paths.state) {
+            fs::create_dir_all(&env.paths.state)
+                .with_context(|| format!("the directory {} cannot be made", env.paths.state.display()))?;
+        }
+        let no_bitmap = matches!(metadata, Metadata::NoBitmap(_));
+        prepare(path, self.size, self.config.chunk_size, no_bitmap).map(Some)
+    }
+}
+
+/// What is kept where, for the user.
+pub(super) fn tell_metadata(config: &MirrorConfig, env: &mut Env<'_>) -> io::Result<()> {
+    match config.metadata() {
+        Metadata::Path(path) => writeln!(env.out, "Its bitmap is {path}."),
+        Metadata::Internal => writeln!(env.out, "Its bitmap is at the end of {}.", config.disk),
+        Metadata::NoBitmap(path) => writeln!(
+            env.out,
+            "It has no bitmap, so that every resync copies everything; its role is kept in {path}."
+        ),
+    }
+}
+
+/// Bytes of a disk.
+fn size_of(disk: &str, env: &Env<'_>) -> Option<u64> {
+    let Ok(Kind::Block(device)) = env.host.stat(Path::new(disk)) else {
+        return None;
+    };
+    let table = Table::read(env.host, &std::collections::HashMap::new());
+    table.find(device).map(|block| block.size)
+}
+
+/// Whether the name is free, in the kernel and in the configuration.
+fn is_new(name: &str, loaded: &[gen::Mirror], env: &Env<'_>) -> Result<()> {
+    let there = format!("there is a mirror '{name}' on this machine already");
+    if loaded.iter().any(|mirror| mirror.name.as_deref() == Some(name)) {
+        return Err(anyhow!(
+            "{there}; choose another name, or `netraid-ctl delete {name}` forgets it"
+        ));
+    }
+    let path = Store::new(env.paths).path(name);
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => Err(anyhow!(
+            "{there}, out of service and configured in {}; `netraid-ctl up {name}` brings it up, \
+             `netraid-ctl delete {name}` forgets it",
+            path.display()
+        )),
+    }
+}
+
+/// Where a new source listens: where it was told to, else at the first free port from the usual one on.
+///
+/// # Errors
+///
+/// When what was told is no address.
+pub(super) fn place_to_listen(told: Option<&str>, env: &Env<'_>) -> Result<Endpoint> {
+    const PORTS: u16 = 100;
+    if let Some(text) = told {
+        return crate::addr::listen(env.host, text);
+    }
+    let first = crate::addr::DEFAULT_PORT;
+    let everywhere = Endpoint::everywhere(first);
+    let free = (first..first.saturating_add(PORTS)).find(|&port| env.host.is_free(everywhere.ip, port));
+    match free {
+        Some(port) => Ok(Endpoint { port, ..everywhere }),
+        None => Err(anyhow!(Failure::Usage(format!(
+            "the ports from {first} on are in use on this machine; choose another with --listen"
+        )))),
+    }
+}
