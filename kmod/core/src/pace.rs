@@ -101,7 +101,7 @@ mod tests {
     fn a_limit_holds_over_time_and_never_stops_the_resync() {
         for (bytes, rate) in [(262_144, 1_000_000), (262_144, 10), (4096, 1 << 40), (262_144, 999)] {
             let (mut pace, mut now, mut copied) = (Pace::new(0), 0_u64, 0_u64);
-            for _ in 0..2000 {
+            for _ in 0..60_000 {
                 match pace.take(now, bytes, rate) {
                     0 => copied += bytes,
                     wait => now += wait,
