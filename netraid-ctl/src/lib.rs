@@ -15,7 +15,6 @@ pub mod disk;
 pub mod env;
 pub mod error;
 pub mod gen;
-#[path = "meta_stub.rs"]
 pub mod meta;
 pub mod model;
 pub mod nl;
