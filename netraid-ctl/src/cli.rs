@@ -6,6 +6,9 @@ mod service;
 mod show;
 pub mod values;
 
+use std::ffi::OsString;
+use std::path::Path;
+
 use clap::{Args, Parser, Subcommand};
 
 pub use make::{Create, Delete, Extend, Join, Place, Replication, Unextend};
@@ -40,6 +43,24 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The command line with the sub-command that the program's own name stands for.
+///
+/// Links named `bitmap`, `mirror_action` and `mirror_status` may lead to the program.
+pub fn dispatch(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let name = words
+        .first()
+        .and_then(|program| Path::new(program).file_name()?.to_str());
+    let sub = match name {
+        Some("bitmap") => "bitmap",
+        Some("mirror_action") => "mirror_action",
+        Some("mirror_status") => "status",
+        _ => return words,
+    };
+    words.splice(..1, ["netraid-ctl".into(), sub.into()]);
+    words
 }
 
 /// The sub-commands, in the order of a mirror's life.

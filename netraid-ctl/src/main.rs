@@ -4,11 +4,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use netraid_ctl::cli::Cli;
+use netraid_ctl::cli::{dispatch, Cli};
 use netraid_ctl::{cmd, env, error};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(dispatch(std::env::args_os())) {
         Ok(cli) => cli,
         Err(usage) => {
             // Help and version come this way too; of clap's two exit codes only theirs is the one documented here.

@@ -246,7 +246,7 @@ impl Leg {
 
     /// Chunks the target may miss: all of them until it was reached for the first time.
     fn dirty(&self, chunks: u64) -> Option<u64> {
-        if self.told.connects == Some(0) && !self.is_operational() {
+        if self.told.connects == Some(0) && self.told.peer_uuid.is_none() && !self.is_operational() {
             return Some(chunks);
         }
         self.told.dirty_chunks
@@ -288,7 +288,27 @@ impl Mirror {
     #[must_use]
     pub fn is_operational(&self) -> bool {
         let in_service = matches!(self.role, Role::Source | Role::Target);
-        in_service && !self.told.inconsistent && !self.legs.is_empty() && self.legs.iter().all(Leg::is_operational)
+        let in_doubt = self.told.data_corrupt || self.told.split_brain;
+        in_service
+            && !in_doubt
+            && !self.told.inconsistent
+            && !self.legs.is_empty()
+            && self.legs.iter().all(Leg::is_operational)
+    }
+
+    /// What is to be known of the mirror apart from its role: the worst first.
+    #[must_use]
+    pub fn flags(&self) -> Vec<&'static str> {
+        let told = &self.told;
+        let all = [
+            (told.split_brain, "SPLIT BRAIN"),
+            (told.data_corrupt, "DATA CORRUPT"),
+            // That a source was the last one goes without saying.
+            (told.last_owner && self.role != Role::Source, "last owner"),
+            (told.yielded, "yielded"),
+            (told.stopped, "stopped by an operator"),
+        ];
+        all.into_iter().filter(|(set, _)| *set).map(|(_, word)| word).collect()
     }
 
     /// The bitmap; a chunk counts as dirty when any target may miss it, for which the worst leg is taken.
@@ -304,7 +324,7 @@ impl Mirror {
             let chunk = u64::from(self.told.chunk_size.filter(|&size| size > 0)?);
             self.told.size.map(|size| size.div_ceil(chunk))
         };
-        let chunks = of_legs.or_else(of_size)?;
+        let chunks = self.told.chunks.or(of_legs).or_else(of_size)?;
         // The source alone knows what a target misses; a target knows what was written to it in a pause.
         let unknown = |leg: &Leg| !matches!(leg.state, State::FullyOperational | State::Paused);
         if self.role == Role::Target && self.legs.iter().any(unknown) {
@@ -313,10 +333,9 @@ impl Mirror {
         // Without a target, what the source remembers for the next one.
         let of_mirror = self.told.dirty_chunks.filter(|_| self.legs.is_empty());
         let dirty = self.legs.iter().filter_map(|leg| leg.dirty(chunks)).max().or(of_mirror);
-        Some(Bitmap {
-            chunks,
-            dirty: dirty.unwrap_or_default(),
-        })
+        // Out of service nobody looks at the bitmap.
+        let dirty = dirty.or_else(|| matches!(self.role, Role::Source | Role::Target).then_some(0))?;
+        Some(Bitmap { chunks, dirty })
     }
 }
 

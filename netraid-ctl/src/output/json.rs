@@ -4,7 +4,7 @@
 //! A status is `{"version":1,"mirrors":[...]}`. The keys are the attribute names of the spec with `_` for `-`, the
 //! values of enums are its names, sizes are bytes, identities are UUIDs in hexadecimal. What is not known is `null`.
 //! A new key may come with any release; the version grows when one goes or changes its meaning. `legs` begins with
-//! leg 0, the local disk.
+//! leg 0, the local disk. `bitmap` is `null` where there is none, and where nobody knows what it says.
 //!
 //! The events are one object a line: `{"event":"snapshot","mirrors":[...]}` first, then `{"event":KIND,"seq":N,...}`.
 //! After `{"event":"lost"}` a new snapshot follows.
@@ -57,6 +57,20 @@ struct MirrorObject {
     timeout_ms: Option<u32>,
     inconsistent: bool,
     dirty_chunks: Option<u64>,
+    chunks: Option<u64>,
+    intent_chunks: Option<u64>,
+    meta_path: Option<String>,
+    meta_internal: bool,
+    no_bitmap: bool,
+    meta_writes: Option<u64>,
+    last_owner: bool,
+    data_corrupt: bool,
+    split_brain: bool,
+    yielded: bool,
+    stopped: bool,
+    generation: Option<u64>,
+    resync_rate: Option<u64>,
+    async_limit: Option<u32>,
     event_seq: Option<u64>,
     bitmap: Option<BitmapObject>,
     legs: Vec<LegObject>,
@@ -119,6 +133,8 @@ struct NetworkLeg {
     heard_ms: Option<u64>,
     retry_ms: Option<u64>,
     in_flight: Option<u32>,
+    skipped_bytes: Option<u64>,
+    zeroed_bytes: Option<u64>,
 }
 
 /// A percentage with one decimal, as in the text.
@@ -169,8 +185,22 @@ impl MirrorObject {
             timeout_ms: told.timeout_ms,
             inconsistent: told.inconsistent,
             dirty_chunks: told.dirty_chunks,
+            chunks: told.chunks,
+            intent_chunks: told.intent_chunks,
+            meta_path: told.meta_path.clone(),
+            meta_internal: told.meta_internal,
+            no_bitmap: told.no_bitmap,
+            meta_writes: told.meta_writes,
+            last_owner: told.last_owner,
+            data_corrupt: told.data_corrupt,
+            split_brain: told.split_brain,
+            yielded: told.yielded,
+            stopped: told.stopped,
+            generation: told.generation,
+            resync_rate: told.resync_rate,
+            async_limit: told.async_limit,
             event_seq: told.event_seq,
-            bitmap: mirror.bitmap().map(|bitmap| BitmapObject {
+            bitmap: mirror.bitmap().filter(|_| !told.no_bitmap).map(|bitmap| BitmapObject {
                 chunks: bitmap.chunks,
                 dirty: bitmap.dirty,
                 percent: rounded(crate::model::percent(bitmap.dirty, bitmap.chunks)),
@@ -224,6 +254,8 @@ impl NetworkLeg {
             heard_ms: told.heard_ms,
             retry_ms: told.retry_ms,
             in_flight: told.in_flight,
+            skipped_bytes: told.skipped_bytes,
+            zeroed_bytes: told.zeroed_bytes,
         }
     }
 }

@@ -2,12 +2,13 @@
 //! Text for people.
 //!
 //! The block of a mirror has a fixed layout: for each leg the direction, the state and the type, while it is brought
-//! up to date also a bar and the speed; at the end one line for the bitmap.
+//! up to date also a bar and the speed; at the end one line for the bitmap, before it one for what is out of the
+//! ordinary.
 
 use std::fmt::{self, Write as _};
 
 use crate::gen::{Connection, EventKind, Replication, Role, State};
-use crate::model::{percent, state_word, Leg, Mirror, Resync};
+use crate::model::{async_limit, percent, rate_word, state_word, Leg, Mirror, Resync};
 
 /// Width of the bar of a resync, characters between the brackets.
 const BAR_WIDTH: usize = 20;
@@ -28,7 +29,10 @@ pub fn status(mirror: &Mirror, earlier: Option<&Mirror>) -> String {
     if mirror.legs.is_empty() {
         push(&mut text, format_args!("{}", alone(mirror)));
     }
-    if let Some(bitmap) = mirror.bitmap() {
+    push(&mut text, format_args!("{}", standing(mirror)));
+    if mirror.told.no_bitmap {
+        push(&mut text, format_args!("Bitmap: none\n"));
+    } else if let Some(bitmap) = mirror.bitmap() {
         let share = percent(bitmap.dirty, bitmap.chunks);
         push(
             &mut text,
@@ -39,6 +43,26 @@ pub fn status(mirror: &Mirror, earlier: Option<&Mirror>) -> String {
         );
     }
     text
+}
+
+/// What has to be known before the mirror is used, and the next step; nothing in ordinary times.
+fn standing(mirror: &Mirror) -> String {
+    let flags = mirror.flags();
+    if flags.is_empty() {
+        return String::new();
+    }
+    let name = &mirror.name;
+    let next = if mirror.told.split_brain {
+        format!("Next: `netraid-ctl resolve {name} --keep NODE` on both machines\n")
+    } else if mirror.told.data_corrupt {
+        format!(
+            "Next: `netraid-ctl start {name}` once the other machine answers; `netraid-ctl force {name}` if this \
+             machine was certainly the last source\n"
+        )
+    } else {
+        String::new()
+    };
+    format!("Flags: {}\n{next}", flags.join(", "))
 }
 
 /// Writing to a `String` cannot fail.
@@ -161,6 +185,9 @@ pub fn detail(mirror: &Mirror) -> String {
         (mirror.role == Role::Target).then(|| yes_no(!told.inconsistent)),
     );
     line("Copies", Some(copies(mirror)));
+    for (name, value) in metadata_details(mirror) {
+        line(name, Some(value));
+    }
     line(
         "Leg 0",
         Some(format!("{} (local)", told.disk.as_deref().unwrap_or("?"))),
@@ -175,6 +202,36 @@ pub fn detail(mirror: &Mirror) -> String {
         }
     }
     text
+}
+
+/// Where the metadata is, what it says, and the settings that are in it.
+fn metadata_details(mirror: &Mirror) -> Vec<(&'static str, String)> {
+    let told = &mirror.told;
+    let place = if told.meta_internal {
+        Some(format!("at the end of {}", told.disk.as_deref().unwrap_or("the disk")))
+    } else {
+        told.meta_path.clone()
+    };
+    let name = if told.no_bitmap {
+        "Roles kept in"
+    } else {
+        "Bitmap kept in"
+    };
+    let flag = |set: bool, name| set.then(|| (name, "yes".to_owned()));
+    [
+        place.map(|place| (name, place)),
+        told.meta_writes.map(|writes| ("Metadata writes", writes.to_string())),
+        told.generation.map(|number| ("Generation", format!("{number:016x}"))),
+        flag(told.last_owner, "Last owner"),
+        told.intent_chunks
+            .map(|chunks| ("Chunks in flight", chunks.to_string())),
+        told.resync_rate.map(|rate| ("Resync rate", rate_word(rate))),
+        told.async_limit
+            .map(|limit| ("Async limit", async_limit(limit).to_string())),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn yes_no(yes: bool) -> String {
@@ -209,6 +266,8 @@ fn leg_details(leg: &Leg) -> Vec<(&'static str, String)> {
         count("Dirty chunks", told.dirty_chunks),
         count("Resyncs", told.resyncs),
         amount("Resynchronized", told.resynced_bytes),
+        amount("Skipped, not marked", told.skipped_bytes),
+        amount("Sent as zeroes", told.zeroed_bytes),
         amount("Replicated", told.replicated_bytes),
         amount("Sent", told.sent_bytes),
         amount("Received", told.received_bytes),
