@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The command line: types for clap and nothing else.
 
+mod bitmap;
 mod make;
 mod service;
 mod show;
@@ -11,6 +12,7 @@ use std::path::Path;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use bitmap::{Bitmap, BitmapAction};
 pub use make::{Create, Delete, Extend, Join, Place, Replication, Unextend};
 pub use service::{
     Action, Demote, Down, Force, FullResync, MirrorAction, PauseResume, Resolve, Set, Setting, Start, Stop, Switchover,
@@ -114,6 +116,9 @@ pub enum Command {
     Wait(Wait),
     /// List the disks and partitions that a mirror could use.
     Disks(Disks),
+    /// Examine or change the bitmap of a mirror, in its file or on its disk; the module need not be loaded.
+    #[command(override_usage = bitmap::USAGE)]
+    Bitmap(Bitmap),
     /// Print a completion script for a shell.
     Completions(Completions),
     /// Write manual pages into a directory.

@@ -2,6 +2,7 @@
 //! The sub-commands, one file each, and what several of them share.
 
 mod action;
+mod bitmap;
 mod completions;
 mod create;
 mod delete;
@@ -67,6 +68,7 @@ pub fn run(command: Command, env: &mut Env<'_>) -> Result<Status> {
         Command::Events(args) => events::run(&args, env),
         Command::Wait(args) => wait::run(&args, env),
         Command::Disks(args) => disks::run(&args, env),
+        Command::Bitmap(args) => bitmap::run(&args, env),
         Command::Completions(args) => completions::run(&args, env),
         Command::Man(args) => man::run(&args, env),
         Command::MirrorAction(args) => action::run(&args, env),

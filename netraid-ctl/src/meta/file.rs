@@ -34,7 +34,9 @@ pub enum Access {
 pub struct Map {
     /// The bits, one for each chunk.
     pub bits: Bitmap<Vec<u64>>,
-    /// Sectors that are damaged, and whose chunks are therefore all set.
+    /// Sectors that have chunks.
+    pub sectors: u64,
+    /// Those of them that are damaged, and whose chunks are therefore all set.
     pub damaged_sectors: u64,
 }
 
@@ -132,18 +134,23 @@ impl MetaFile {
         };
         let (mut bytes, mut block_words) = ([0; BLOCK_LEN], [0; BLOCK_WORDS]);
         let mut words = Vec::with_capacity(geometry.words());
-        let mut damaged_sectors = 0;
+        let (mut sectors, mut damaged_sectors) = (0, 0);
         for block in 0..self.layout.blocks_per_map() {
             self.read_at(&mut bytes, self.layout.map_block_offset(map, block))?;
             let damaged = decode_map_block(&bytes, self.superblock.set, number(map), block, &mut block_words);
             let wanted = (geometry.words() - words.len()).min(BLOCK_WORDS);
             // What is wrong with a sector that has no chunks does not matter.
-            let sectors = wanted.div_ceil(SECTOR_WORDS);
-            damaged_sectors += (0..sectors).filter(|sector| damaged >> sector & 1 == 1).count() as u64;
+            let used = wanted.div_ceil(SECTOR_WORDS);
+            sectors += used as u64;
+            damaged_sectors += (0..used).filter(|sector| damaged >> sector & 1 == 1).count() as u64;
             words.extend(block_words.iter().take(wanted));
         }
         let bits = Bitmap::new(words, geometry.chunks());
-        Ok(bits.map(|bits| Map { bits, damaged_sectors }))
+        Ok(bits.map(|bits| Map {
+            bits,
+            sectors,
+            damaged_sectors,
+        }))
     }
 
     /// Writes a map, damaged sectors included; waits until it is on the disk.
