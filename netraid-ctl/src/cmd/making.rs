@@ -188,14 +188,14 @@ fn is_new(name: &str, loaded: &[gen::Mirror], env: &Env<'_>) -> Result<()> {
         ));
     }
     let path = Store::new(env.paths).path(name);
-    match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        _ => Err(anyhow!(
-            "{there}, out of service and configured in {}; `netraid-ctl up {name}` brings it up, \
-             `netraid-ctl delete {name}` forgets it",
-            path.display()
-        )),
+    if fs::symlink_metadata(&path).is_err() {
+        return Ok(());
     }
+    Err(anyhow!(
+        "{there}, out of service and configured in {}; `netraid-ctl up {name}` brings it up, \
+         `netraid-ctl delete {name}` forgets it",
+        path.display()
+    ))
 }
 
 /// Where a new source listens: where it was told to, else at the first free port from the usual one on.

@@ -198,13 +198,13 @@ pub enum ConfigError {
         why: String,
     },
     /// It cannot be read, written or removed.
-    #[error("the configuration {} cannot be {what}: {source}", .path.display())]
+    #[error("the configuration {} cannot be {what}: {cause}", .path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What was tried.
         what: &'static str,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 }

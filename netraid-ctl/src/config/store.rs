@@ -35,10 +35,10 @@ impl Store {
     ///
     /// When the directory cannot be made or written.
     pub fn prepare(&self) -> Result<(), ConfigError> {
-        let failed = |source| ConfigError::Io {
+        let failed = |cause| ConfigError::Io {
             path: self.dir.clone(),
             what: "written",
-            source,
+            cause,
         };
         fs::create_dir_all(&self.dir).map_err(failed)?;
         let trial = self.dir.join(format!(".trial.{}", std::process::id()));
@@ -57,11 +57,11 @@ impl Store {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
+            Err(cause) => {
                 return Err(ConfigError::Io {
                     path,
                     what: "read",
-                    source,
+                    cause,
                 })
             }
         };
@@ -75,10 +75,10 @@ impl Store {
     ///
     /// When the directory is there and cannot be read.
     pub fn names(&self) -> Result<Vec<String>, ConfigError> {
-        let failed = |source| ConfigError::Io {
+        let failed = |cause| ConfigError::Io {
             path: self.dir.clone(),
             what: "read",
-            source,
+            cause,
         };
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -102,10 +102,10 @@ impl Store {
     /// When it cannot be written.
     pub fn save(&self, config: &MirrorConfig) -> Result<(), ConfigError> {
         let path = self.path(&config.name);
-        self.write(config, &path).map_err(|source| ConfigError::Io {
+        self.write(config, &path).map_err(|cause| ConfigError::Io {
             path,
             what: "written",
-            source,
+            cause,
         })
     }
 
@@ -141,7 +141,7 @@ impl Store {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ConfigError::Io {
                 path,
                 what: "removed",
-                source: error,
+                cause: error,
             }),
             _ => Ok(()),
         }

@@ -101,6 +101,11 @@ impl Machine {
         std::fs::read_to_string(self.paths.config.join("mirrors").join(format!("{name}.toml"))).ok()
     }
 
+    /// Another disk, of the same size.
+    pub(crate) fn add_disk(&mut self, name: &str, minor: u32) {
+        self.disk(name, minor, None);
+    }
+
     fn disk(&mut self, name: &str, minor: u32, whole: Option<&str>) {
         let folder = format!("/sys/class/block/{name}");
         self.file(&format!("{folder}/dev"), &format!("254:{minor}\n"));

@@ -8,12 +8,15 @@
 
 mod address;
 mod changes;
+mod defaults;
 mod disks;
 mod events;
 mod fake;
 mod machine;
+mod making;
 mod messages;
 mod mirrors;
+mod places;
 mod promote;
 mod status;
 mod waiting;
