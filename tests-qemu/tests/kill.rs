@@ -2,12 +2,11 @@
 //! Machines that die in the middle of everything: QEMU gets SIGKILL, which is a power cut as far
 //! as the machine is concerned, and what was acknowledged has to be where it should be.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use anyhow::{ensure, Context as _, Result};
+use anyhow::{ensure, Result};
 use tests_qemu::{workload::Plan, Cluster, Node, Workload, MIB};
 
 use crate::{
+    dice::Dice,
     harness::{case, Case, SOON},
     mirror::{self, Mirror},
 };
@@ -25,32 +24,6 @@ const STEADY: &str = "--heartbeat 300 --timeout 3000";
 
 /// Blocks each workload writes to, so that several find room beside each other.
 const BLOCKS: u64 = 2048;
-
-/// Environment variable: makes the kills come at the same moments again.
-const SEED: &str = "NETRAID_SEED";
-
-/// Random numbers that can be had again.
-struct Dice(u64);
-
-impl Dice {
-    /// Another one in each run, unless [`SEED`] is set; the seed is printed.
-    fn new() -> Result<Self> {
-        let seed = match std::env::var(SEED) {
-            Ok(text) => text.parse().with_context(|| format!("{SEED}={text}"))?,
-            Err(_) => u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos()) | 1,
-        };
-        println!("{SEED}={seed}");
-        Ok(Self(seed))
-    }
-
-    /// A number from `least` on, below `most`.
-    fn between(&mut self, least: u64, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        least + self.0 % (most - least)
-    }
-}
 
 /// A mirror of `vdb` that is in sync.
 fn in_sync<'a>(source: &'a Node, target: &'a Node) -> Result<Mirror<'a>> {

@@ -5,27 +5,43 @@
 //! everything down, looks at what the kernels said, and wipes the disks.
 
 mod bad_disks;
+mod bad_metadata;
 mod bad_names;
 mod bad_peers;
 mod bad_requests;
 mod bad_sources;
+mod bitmap_map;
+mod boot;
 mod bypass;
 mod callers;
 mod data;
 mod device;
+mod dice;
+mod failover;
+mod failover_both;
 mod filesystems;
+mod first_copy;
 mod framework;
+mod fullresync;
 mod harness;
+mod intent_log;
 mod kill;
 mod lifecycle;
 mod link;
+mod metadata_damage;
+mod methods;
 mod mirror;
 mod netlink;
 mod pause;
+mod persist;
+mod power_cut;
 mod replication;
 mod resync;
 mod roles;
+mod roles_persistent;
+mod split_brain;
 mod status;
+mod switchover;
 mod teardown;
 
 use std::process::ExitCode;
@@ -34,23 +50,37 @@ fn main() -> ExitCode {
     harness::main([
         framework::CASES,
         bad_disks::CASES,
+        bad_metadata::CASES,
         bad_names::CASES,
         bad_peers::CASES,
         bad_requests::CASES,
         bad_sources::CASES,
+        bitmap_map::CASES,
+        boot::CASES,
         callers::CASES,
         data::CASES,
         device::CASES,
+        failover::CASES,
+        failover_both::CASES,
         filesystems::CASES,
+        first_copy::CASES,
+        fullresync::CASES,
+        intent_log::CASES,
         kill::CASES,
         lifecycle::CASES,
         link::CASES,
+        metadata_damage::CASES,
+        methods::CASES,
         netlink::CASES,
         pause::CASES,
+        power_cut::CASES,
         replication::CASES,
         resync::CASES,
         roles::CASES,
+        roles_persistent::CASES,
+        split_brain::CASES,
         status::CASES,
+        switchover::CASES,
         teardown::CASES,
     ])
 }

@@ -8,6 +8,7 @@
 mod agent;
 mod exec;
 mod init;
+mod scatter;
 mod state;
 mod tree;
 mod verify;
@@ -30,6 +31,8 @@ enum Command {
     Agent,
     /// Write blocks that can be verified; each write is reported once it was acknowledged
     Write(writer::Options),
+    /// Write a little to each of some chunks
+    Scatter(scatter::Options),
     /// Read a device written by `write` and print what it holds as JSON
     Verify(verify::Options),
     /// Copy a tree and record a checksum of each file
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Agent => agent::run(),
         Command::Write(options) => writer::run(&options),
+        Command::Scatter(options) => scatter::run(&options),
         Command::Verify(options) => verify::run(&options),
         Command::TreeCopy(options) => tree::copy(&options),
         Command::State => state::mount_disk(),

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The power goes at random moments: what differs is marked, and nobody takes the wrong side for the right one.
+
+use std::env;
+
+use anyhow::{ensure, Context as _, Result};
+use tests_qemu::{workload::Plan, Cluster, Node, Workload, MIB};
+
+use crate::{
+    dice::Dice,
+    harness::{case, Case, SOON},
+    mirror::{status, Mirror, QUICK},
+    persist::{
+        self, boot, bytes_of, comes_back, copied, cut_power, differing, metadata, stands, CHUNK, DEVICE, MAPPED, SIZE,
+    },
+};
+
+pub(crate) const CASES: &[Case] = &[
+    case!(what_differs_after_a_power_cut_of_the_source_is_marked).smoke(),
+    case!(a_degraded_source_that_loses_power_copies_little_more_than_what_differs),
+    case!(what_differs_after_a_power_cut_of_both_is_marked),
+    case!(a_target_that_loses_power_in_a_resync_goes_on_with_it),
+    case!(a_source_that_loses_power_while_generations_change_leads_on).smoke(),
+];
+
+/// Environment variable: how many cuts each of these tests makes.
+const CUTS: &str = "NETRAID_CUTS";
+/// Cuts where nothing else is asked for.
+const FEW: u64 = 5;
+/// Blocks the writer has, all over the disk.
+const BLOCKS: u64 = SIZE / 4096;
+
+fn cuts(usual: u64) -> Result<u64> {
+    match env::var(CUTS) {
+        Ok(text) => text.parse().with_context(|| format!("{CUTS}={text}")),
+        Err(_) => Ok(usual),
+    }
+}
+
+/// Waits for some writes, a random number of them.
+fn writes(workload: &Workload, dice: &mut Dice) -> Result<()> {
+    workload.more(dice.between(20, 300), SOON)
+}
+
+/// Every difference is marked on the source; the chunks that differ and those that are marked.
+fn all_marked(mirror: &Mirror<'_>, seed: u64) -> Result<(u64, u64)> {
+    let (differ, marked) = (differing(mirror)?, metadata(mirror.source)?.after_crash());
+    let forgotten: Vec<_> = differ.difference(&marked).collect();
+    ensure!(
+        forgotten.is_empty(),
+        "round {seed}: chunks {forgotten:?} differ and are not marked: {:?}",
+        metadata(mirror.source)?.superblock
+    );
+    Ok((differ.len() as u64, marked.len() as u64))
+}
+
+/// Covers: S36, S55, S56.
+fn what_differs_after_a_power_cut_of_the_source_is_marked(cluster: &Cluster) -> Result<()> {
+    let mut dice = Dice::new()?;
+    let mirror = persist::mapped(cluster)?;
+    for round in 0..cuts(FEW)? {
+        let workload = Workload::start(mirror.source, DEVICE, Plan::new(500 + round, BLOCKS).threads(8))?;
+        writes(&workload, &mut dice)?;
+        mirror.source.kill9()?;
+        let (differ, marked) = all_marked(&mirror, round)?;
+        println!("{differ} chunks differ, {marked} are marked");
+        comes_back(mirror.source)?;
+        stands(mirror.source, "source", &["last_owner"])?;
+        copied(&mirror, 0, marked * CHUNK)?;
+        let verdict = workload.judge_disk(mirror.target.disk("vdb")?)?;
+        ensure!(verdict.good(), "round {round}: {verdict:?}");
+    }
+    Ok(())
+}
+
+/// Covers: S25, S56.
+fn a_degraded_source_that_loses_power_copies_little_more_than_what_differs(cluster: &Cluster) -> Result<()> {
+    let mut dice = Dice::new()?;
+    let mirror = persist::mapped(cluster)?;
+    for round in 0..cuts(2)? {
+        cluster.cut(mirror.source, mirror.target);
+        let workload = Workload::start(mirror.source, DEVICE, Plan::new(600 + round, BLOCKS).threads(8))?;
+        mirror.wait("out-of-sync")?;
+        writes(&workload, &mut dice)?;
+        mirror.source.kill9()?;
+        cluster.restore_links();
+        let (differ, marked) = all_marked(&mirror, round)?;
+        println!("{differ} chunks differ, {marked} are marked");
+        ensure!(marked <= 2 * differ, "{marked} marked for {differ} that differ");
+        comes_back(mirror.source)?;
+        copied(&mirror, 0, marked * CHUNK)?;
+        let verdict = workload.judge_disk(mirror.target.disk("vdb")?)?;
+        ensure!(verdict.good(), "round {round}: {verdict:?}");
+    }
+    Ok(())
+}
+
+/// Covers: S36, S83, S95.
+fn what_differs_after_a_power_cut_of_both_is_marked(cluster: &Cluster) -> Result<()> {
+    let mut dice = Dice::new()?;
+    let mirror = persist::mapped(cluster)?;
+    for round in 0..cuts(2)? {
+        let workload = Workload::start(mirror.source, DEVICE, Plan::new(700 + round, BLOCKS).threads(8))?;
+        writes(&workload, &mut dice)?;
+        cut_power(cluster)?;
+        let (differ, marked) = all_marked(&mirror, round)?;
+        println!("{differ} chunks differ, {marked} are marked");
+        cluster.on_all(boot)?;
+        mirror.target.ctl("up --all").ok()?;
+        stands(mirror.target, "target", &[])?;
+        mirror.source.ctl("up --all").ok()?;
+        stands(mirror.source, "source", &["last_owner"])?;
+        copied(&mirror, 0, marked * CHUNK)?;
+        for node in cluster.nodes() {
+            let verdict = workload.judge_disk(node.disk("vdb")?)?;
+            ensure!(verdict.good(), "round {round}, {}: {verdict:?}", node.name());
+        }
+    }
+    Ok(())
+}
+
+/// Covers: S78, S80.
+fn a_target_that_loses_power_in_a_resync_goes_on_with_it(cluster: &Cluster) -> Result<()> {
+    let mut dice = Dice::new()?;
+    let (eve, adam) = cluster.pair();
+    eve.sh("head -c 64M /dev/urandom > /dev/vdb && sync").ok()?;
+    let options = format!("{MAPPED} {QUICK}");
+    let mirror = Mirror::create_on(eve, adam, "vdb", &options, &options)?;
+    let way = cluster.network().way(0, 1);
+    let workload = Workload::start(eve, DEVICE, Plan::new(800, BLOCKS).threads(2))?;
+    let mut copied_before = 0;
+    mirror.extend_with(QUICK)?;
+    for round in 0..cuts(2)? {
+        let (sent, more) = (way.traffic().bytes, dice.between(2 * MIB, 16 * MIB));
+        way.wait_for(2 * SOON, |traffic| traffic.bytes > sent + more)?;
+        adam.kill9()?;
+        mirror.wait("out-of-sync,fully-operational")?;
+        let bytes = mirror.count("resynced_bytes")?;
+        ensure!(bytes > copied_before || round > 0, "round {round}: {bytes}");
+        copied_before = bytes;
+        boot(adam)?;
+        adam.ctl("up --all").ok()?;
+        ensure!(
+            status(adam, "data")?["inconsistent"] == true || mirror.leg()?["state"] == "fully-operational",
+            "round {round}"
+        );
+    }
+    let mut workload = workload;
+    workload.stop()?;
+    mirror.wait("fully-operational")?;
+    stands(adam, "target", &[])?;
+    let all = mirror.count("resynced_bytes")?;
+    println!("{} MiB were copied in all", all / MIB);
+    ensure!(all < 2 * SIZE, "{all}");
+    let verdict = workload.judge_disk(adam.disk("vdb")?)?;
+    ensure!(verdict.good(), "{verdict:?}");
+    mirror.same_disks()
+}
+
+/// Cuts and restores the link as fast as it is noticed, so many times.
+fn flap(cluster: &Cluster, mirror: &Mirror<'_>, times: u64) -> Result<()> {
+    for _ in 0..times {
+        cluster.cut(mirror.source, mirror.target);
+        mirror.source.ctl("wait data --for disconnected").ok()?;
+        cluster.restore_links();
+        mirror.source.ctl("wait data --for connected").ok()?;
+    }
+    Ok(())
+}
+
+fn generation(node: &Node) -> Result<u64> {
+    Ok(metadata(node)?.superblock.current)
+}
+
+/// Each loss of the link while there are writes is a new generation, and that is a superblock.
+///
+/// Covers: S90, S91.
+fn a_source_that_loses_power_while_generations_change_leads_on(cluster: &Cluster) -> Result<()> {
+    let mut dice = Dice::new()?;
+    let (eve, adam) = cluster.pair();
+    let options = format!("{MAPPED} --heartbeat 100 --timeout 400");
+    let mirror = Mirror::create_on(eve, adam, "vdb", &options, &options)?;
+    mirror.extend_with("--heartbeat 100 --timeout 400")?;
+    mirror.wait("fully-operational")?;
+    for round in 0..cuts(3)? {
+        let first = generation(eve)?;
+        let workload = Workload::start(eve, DEVICE, Plan::new(900 + round, BLOCKS).threads(4))?;
+        flap(cluster, &mirror, dice.between(1, 4))?;
+        ensure!(generation(eve)? != first, "round {round}: no new generation");
+        // The superblock is written about when the loss of the link is noticed.
+        cluster.cut(eve, adam);
+        writes_until_gone(&workload, &mut dice)?;
+        eve.kill9()?;
+        cluster.restore_links();
+        let (differ, marked) = all_marked(&mirror, round)?;
+        println!("{differ} chunks differ, {marked} are marked");
+        comes_back(eve)?;
+        stands(eve, "source", &["last_owner"])?;
+        mirror.wait("fully-operational")?;
+        ensure!(
+            mirror.leg()?["resync_full"] == false,
+            "round {round}: {}",
+            mirror.leg()?
+        );
+        let bytes = mirror.count("resynced_bytes")?;
+        ensure!(
+            bytes <= bytes_of(&(0..marked).collect()),
+            "{bytes} bytes, {marked} marked"
+        );
+        stands(adam, "target", &[])?;
+        mirror.same_disks()?;
+        let verdict = workload.judge_disk(adam.disk("vdb")?)?;
+        ensure!(verdict.good(), "round {round}: {verdict:?}");
+    }
+    Ok(())
+}
+
+/// Waits for a moment around that at which the first write completes without the target.
+fn writes_until_gone(workload: &Workload, dice: &mut Dice) -> Result<()> {
+    // Those in flight complete when the loss is noticed; a few more, or none, are written after it.
+    workload.more(dice.between(1, 12), SOON)
+}
