@@ -558,7 +558,15 @@ pub mod cmd {
                     ],
                 )
             }
-            LEG_NEW => Some(&[super::Mirror::NAME, super::Mirror::LEG]),
+            LEG_NEW => {
+                Some(
+                    &[
+                        super::Mirror::NAME,
+                        super::Mirror::LEG,
+                        super::Mirror::NO_FULL_SYNC,
+                    ],
+                )
+            }
             LEG_DEL => Some(&[super::Mirror::NAME, super::Mirror::LEG]),
             LEG_PAUSE => Some(&[super::Mirror::NAME, super::Mirror::LEG]),
             LEG_RESUME => Some(&[super::Mirror::NAME, super::Mirror::LEG]),

@@ -207,3 +207,29 @@ fn write_zeroes(file: &File, path: &Path, len: u64) -> Result<()> {
         _ => anyhow::Error::new(error).context(format!("the bitmap {} cannot be written", path.display())),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIB: u64 = 1 << 40;
+
+    /// The default chunk size of a mirror may be smaller than that of the larger disk it is on.
+    #[test]
+    fn there_is_room_for_every_mirror_that_fits_on_the_disk() {
+        for disk_size in [512, 1 << 30, TIB + 512, 2 * TIB, 3 * TIB, 16 * TIB] {
+            let room = needed(disk_size, None, false).unwrap();
+            for size in [512, 1 << 20, TIB, 2 * TIB, 2 * TIB + 512, 3 * TIB, 4 * TIB, 16 * TIB] {
+                if size <= disk_size {
+                    let len = needed(size, Some(default_chunk_size(size)), false).unwrap();
+                    assert!(len <= room, "{size} bytes of {disk_size}");
+                }
+            }
+        }
+        assert_eq!(needed(2 * TIB, None, false).unwrap(), 8192 + 16 * 1093 * 4096);
+        assert_eq!(needed(3 * TIB, None, false).unwrap(), 8192 + 16 * 1093 * 4096);
+        assert_eq!(needed(16 * TIB, None, true).unwrap(), 8192);
+        assert!(needed(16 * TIB, Some(4096), false).is_err());
+        assert!(needed(100, None, false).is_err());
+    }
+}

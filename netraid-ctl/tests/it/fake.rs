@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use netraid_ctl::env::Clock;
-use netraid_ctl::gen::{self, cmd, EventKind, Role, StartMode};
+use netraid_ctl::gen::{self, cmd, EventKind, Role};
 use netraid_ctl::nl::wire::{AttrReader, AttrWriter, Message, WireError};
 use netraid_ctl::nl::{Kernel, Transport};
 
-use crate::mirrors::leg;
+use crate::mirrors::{leg, start};
 
 const CTRL: u16 = 0x10;
 const FAMILY: u16 = 0x21;
@@ -22,7 +22,7 @@ pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
 
 pub(crate) type Refusal = (i32, &'static str);
 type Step = Box<dyn FnOnce(&mut World) -> Delivery>;
-type Handler = Box<dyn FnMut(&mut World, u8, &gen::Mirror) -> Option<Result<(), Refusal>>>;
+pub(crate) type Handler = Box<dyn FnMut(&mut World, u8, &gen::Mirror) -> Option<Result<(), Refusal>>>;
 
 /// What an event socket gets.
 pub(crate) enum Delivery {
@@ -197,6 +197,11 @@ fn sentence_tlv(sentence: &str) -> Vec<u8> {
 }
 
 impl World {
+    /// Takes what was given to [`Fake::on_request`], for a test that puts something in front of it.
+    pub(crate) fn take_handler(&mut self) -> Option<Handler> {
+        self.handler.take()
+    }
+
     /// The event of what was just done to the first mirror.
     pub(crate) fn event(&mut self, kind: EventKind) -> Box<gen::Event> {
         let mirror = self.mirrors.first().cloned();
@@ -381,18 +386,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// A start that nobody contradicts.
-fn start(mirror: &mut gen::Mirror, asked: &gen::Mirror) {
-    let was_source = mirror.last_owner;
-    mirror.role = Some(match asked.mode.unwrap() {
-        StartMode::Yield => Role::Target,
-        StartMode::Auto if !was_source => Role::Target,
-        _ => Role::Source,
-    });
-    mirror.stopped = false;
-    mirror.data_corrupt = false;
-    mirror.split_brain = false;
-    mirror.device_present = mirror.role == Some(Role::Source);
 }

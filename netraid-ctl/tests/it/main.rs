@@ -6,11 +6,14 @@
     reason = "in a test an unexpected value is a failure, and the helpers are part of the tests"
 )]
 
+mod actions;
 mod address;
+mod bitmap;
 mod changes;
 mod defaults;
 mod disks;
 mod events;
+mod failover;
 mod fake;
 mod machine;
 mod making;
@@ -18,5 +21,7 @@ mod messages;
 mod mirrors;
 mod places;
 mod promote;
+mod service;
+mod standing;
 mod status;
 mod waiting;

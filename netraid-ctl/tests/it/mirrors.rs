@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Mirrors as the tests begin with them.
 
-use netraid_ctl::gen::{self, Connection, Replication, Role, State};
+use netraid_ctl::gen::{self, Connection, Replication, Role, StartMode, State};
 
 /// A leg that is as it should be.
 pub(crate) fn leg(id: u32) -> gen::Leg {
@@ -43,4 +43,18 @@ pub(crate) fn target(name: &str) -> gen::Mirror {
         device_present: false,
         ..source(name)
     }
+}
+
+/// A start that nobody contradicts.
+pub(crate) fn start(mirror: &mut gen::Mirror, asked: &gen::Mirror) {
+    let was_source = mirror.last_owner;
+    mirror.role = Some(match asked.mode.unwrap() {
+        StartMode::Yield => Role::Target,
+        StartMode::Auto if !was_source => Role::Target,
+        _ => Role::Source,
+    });
+    mirror.stopped = false;
+    mirror.data_corrupt = false;
+    mirror.split_brain = false;
+    mirror.device_present = mirror.role == Some(Role::Source);
 }

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `status`: what outlives a restart, and what is out of the ordinary.
+
+use netraid_ctl::gen::{self, Role};
+use serde_json::Value;
+
+use crate::fake::Fake;
+use crate::machine::run;
+use crate::mirrors::{leg, source, target};
+
+fn status(mirror: gen::Mirror, options: &str) -> String {
+    run(&Fake::new(vec![mirror]), &format!("status data {options}")).out
+}
+
+/// Covers: S94.
+#[test]
+fn a_mirror_in_doubt_shows_both_flags_and_the_next_step() {
+    let text = status(
+        gen::Mirror {
+            role: Some(Role::Stopped),
+            last_owner: true,
+            data_corrupt: true,
+            leg: vec![],
+            ..source("data")
+        },
+        "",
+    );
+    assert_eq!(
+        text,
+        "[-] eve\n\tStatus: Stopped, out of service\nFlags: DATA CORRUPT, last owner\n\
+         Next: `netraid-ctl start data` once the other machine answers; `netraid-ctl force data` if this machine was \
+         certainly the last source\n"
+    );
+}
+
+#[test]
+fn a_split_brain_shows_how_to_end_it() {
+    let text = status(
+        gen::Mirror {
+            split_brain: true,
+            yielded: true,
+            stopped: true,
+            ..source("data")
+        },
+        "",
+    );
+    assert!(
+        text.contains(
+            "Flags: SPLIT BRAIN, yielded, stopped by an operator\n\
+             Next: `netraid-ctl resolve data --keep NODE` on both machines\nBitmap: "
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn in_ordinary_times_there_is_no_line_of_flags() {
+    let ordinary = gen::Mirror {
+        last_owner: true,
+        ..source("data")
+    };
+    assert!(!status(ordinary.clone(), "").contains("Flags"));
+    assert!(status(ordinary, "--detail").contains("\tLast owner: yes\n"));
+    assert!(!status(target("data"), "").contains("Flags"));
+}
+
+/// Covers: S63, S218.
+#[test]
+fn the_bitmap_line_is_there_once_for_the_mirror() {
+    let mirror = gen::Mirror {
+        chunks: Some(4895),
+        dirty_chunks: Some(180),
+        leg: vec![],
+        ..source("data")
+    };
+    let text = status(mirror.clone(), "");
+    assert!(
+        text.ends_with("Bitmap: 4895 bits (chunks), 180 dirty (3.7%)\n"),
+        "{text}"
+    );
+    let none = gen::Mirror {
+        no_bitmap: true,
+        ..mirror.clone()
+    };
+    assert!(status(none, "").ends_with("Bitmap: none\n"));
+    // Out of service nobody looks at it.
+    let stopped = gen::Mirror {
+        role: Some(Role::Stopped),
+        dirty_chunks: None,
+        ..mirror
+    };
+    assert!(!status(stopped, "").contains("Bitmap"));
+}
+
+#[test]
+fn what_a_known_target_misses_is_not_everything_after_a_restart() {
+    let known = gen::Leg {
+        state: Some(gen::State::OutOfSync),
+        connects: Some(0),
+        dirty_chunks: Some(6),
+        peer_uuid: Some([7; 16]),
+        ..leg(1)
+    };
+    let text = status(
+        gen::Mirror {
+            leg: vec![known],
+            ..source("data")
+        },
+        "",
+    );
+    assert!(text.ends_with("Bitmap: 4895 bits (chunks), 6 dirty (0.1%)\n"), "{text}");
+}
+
+/// Covers: S57.
+#[test]
+fn the_details_tell_where_the_metadata_is_and_what_it_says() {
+    let leg = gen::Leg {
+        skipped_bytes: Some(3 << 20),
+        zeroed_bytes: Some(64 << 10),
+        ..leg(1)
+    };
+    let mirror = gen::Mirror {
+        meta_path: Some("/opt/x/bitmap_ext3".to_owned()),
+        meta_writes: Some(12),
+        generation: Some(0xabc),
+        intent_chunks: Some(5),
+        leg: vec![leg],
+        ..source("data")
+    };
+    let text = status(mirror.clone(), "--detail");
+    for line in [
+        "\tChunk: 64K\n",
+        "\tBitmap kept in: /opt/x/bitmap_ext3\n",
+        "\tMetadata writes: 12\n",
+        "\tGeneration: 0000000000000abc\n",
+        "\tChunks in flight: 5\n",
+        "\t\tSkipped, not marked: 3M\n",
+        "\t\tSent as zeroes: 64K\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let internal = gen::Mirror {
+        meta_path: None,
+        meta_internal: true,
+        ..mirror
+    };
+    assert!(status(internal, "--detail").contains("\tBitmap kept in: at the end of /dev/vdb\n"));
+}
+
+#[test]
+fn json_has_what_outlives_a_restart_under_the_names_of_the_spec() {
+    let leg = gen::Leg {
+        skipped_bytes: Some(1),
+        zeroed_bytes: Some(2),
+        ..leg(1)
+    };
+    let mirror = gen::Mirror {
+        meta_path: Some("/x".to_owned()),
+        meta_writes: Some(12),
+        generation: Some(u64::MAX),
+        resync_rate: Some(0),
+        async_limit: Some(256),
+        chunks: Some(4895),
+        no_bitmap: true,
+        data_corrupt: true,
+        last_owner: true,
+        leg: vec![leg],
+        ..source("data")
+    };
+    let json: Value = serde_json::from_str(&status(mirror, "--json")).unwrap();
+    let mirror = &json["mirrors"][0];
+    assert_eq!(mirror["generation"], u64::MAX);
+    assert_eq!(
+        (&mirror["meta_path"], &mirror["meta_writes"]),
+        (&"/x".into(), &12.into())
+    );
+    assert_eq!(
+        (&mirror["resync_rate"], &mirror["async_limit"]),
+        (&0.into(), &256.into())
+    );
+    assert_eq!(mirror["chunks"], 4895);
+    assert_eq!(mirror["bitmap"], Value::Null);
+    for (flag, set) in [
+        ("no_bitmap", true),
+        ("data_corrupt", true),
+        ("last_owner", true),
+        ("split_brain", false),
+        ("yielded", false),
+        ("stopped", false),
+        ("meta_internal", false),
+        ("operational", false),
+    ] {
+        assert_eq!(mirror[flag], set, "{flag}");
+    }
+    assert_eq!(
+        (&mirror["legs"][1]["skipped_bytes"], &mirror["legs"][1]["zeroed_bytes"]),
+        (&1.into(), &2.into())
+    );
+}
+
+#[test]
+fn check_does_not_take_a_mirror_in_doubt_for_whole() {
+    let check = |mirror| run(&Fake::new(vec![mirror]), "status --check").status;
+    assert_eq!(check(source("data")), 0);
+    let corrupt = gen::Mirror {
+        data_corrupt: true,
+        ..source("data")
+    };
+    let split = gen::Mirror {
+        split_brain: true,
+        ..source("data")
+    };
+    assert_eq!((check(corrupt), check(split)), (3, 3));
+}
