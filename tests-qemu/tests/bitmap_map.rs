@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(a_chunk_written_with_the_link_cut_is_exactly_its_bit_on_the_disk).smoke(),
+    case!(a_chunk_written_with_the_link_cut_is_exactly_its_bit_on_the_disk),
     case!(each_machine_has_a_bitmap_of_its_own_and_shows_where),
     case!(a_device_that_is_no_whole_number_of_chunks_has_one_bit_more),
     case!(without_a_target_the_bitmap_remembers_what_was_written),

@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(all_mirrors_come_back_as_they_were).smoke(),
+    case!(all_mirrors_come_back_as_they_were),
     case!(a_mirror_that_an_operator_stopped_stays_so_until_it_is_named),
     case!(one_mirror_that_cannot_come_up_does_not_keep_the_others),
     case!(a_pause_outlives_reboots_of_both),

@@ -14,12 +14,12 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(a_source_that_died_comes_back_as_target_and_gets_what_it_misses).smoke(),
+    case!(a_source_that_died_comes_back_as_target_and_gets_what_it_misses),
     case!(what_only_the_old_source_had_is_reverted_by_the_marks_of_both).smoke(),
     case!(a_source_that_dies_while_it_copies_back_is_the_only_one_that_can_go_on),
     case!(the_role_stays_where_it_went_until_somebody_asks),
     case!(a_target_written_to_in_a_pause_is_put_right_after_both_rebooted),
-    case!(a_target_that_dies_comes_back_and_gets_what_it_misses).smoke(),
+    case!(a_target_that_dies_comes_back_and_gets_what_it_misses),
 ];
 
 /// Scenario 1 of the manual, to its end.

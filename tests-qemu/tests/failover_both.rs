@@ -16,7 +16,7 @@ use crate::{
 pub(crate) const CASES: &[Case] = &[
     case!(the_source_alone_is_not_brought_in_service_until_it_is_forced).smoke(),
     case!(a_source_without_an_answer_remembers_that_until_its_target_is_back),
-    case!(the_target_alone_waits_for_the_source).smoke(),
+    case!(the_target_alone_waits_for_the_source),
     case!(both_back_at_the_same_time_go_on_as_they_were),
     case!(force_needs_to_be_meant),
     case!(force_is_refused_while_the_other_one_is_in_service),

@@ -131,7 +131,7 @@ fn what_netraid_keeps_outlives_a_killed_machine(cluster: &Cluster) -> Result<()>
     let found = node.sh(&format!("cat {places} /etc/machine-id")).ok()?;
     ensure!(found == format!("kept\nkept\nkept\n{id}"), "{found}");
     // The next test finds nothing of it.
-    node.sh("umount /state").ok()?;
+    node.sh("umount /var/lib/netraid /etc/netraid /state").ok()?;
     node.forget()?;
     node.sh("netraid-guest state && netraid-guest state").ok()?;
     let left = node.sh("ls -A /var/lib/netraid/ /etc/netraid/ | grep -v :").run()?;

@@ -15,9 +15,9 @@ use crate::{
 pub(crate) const CASES: &[Case] = &[
     case!(a_chunk_written_five_hundred_times_costs_no_metadata_write),
     case!(many_writes_at_once_share_a_metadata_write),
-    case!(a_chunk_in_flight_is_marked_before_it_is_written).smoke(),
+    case!(a_chunk_in_flight_is_marked_before_it_is_written),
     case!(marks_of_the_intent_log_go_when_nothing_is_written),
-    case!(with_a_bitmap_only_what_changed_is_copied_after_any_interruption).smoke(),
+    case!(with_a_bitmap_only_what_changed_is_copied_after_any_interruption),
     case!(without_a_bitmap_every_interruption_is_followed_by_a_full_copy),
 ];
 

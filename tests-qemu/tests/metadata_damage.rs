@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(one_damaged_superblock_does_no_harm).smoke(),
+    case!(one_damaged_superblock_does_no_harm),
     case!(two_damaged_superblocks_are_refused),
     case!(a_damaged_sector_of_a_map_dirties_its_chunks_alone).smoke(),
     case!(damage_anywhere_is_refused_or_costs_copying_and_nothing_else),

@@ -12,9 +12,9 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(a_shipped_image_is_completed_by_what_changed_meanwhile).smoke(),
+    case!(a_shipped_image_is_completed_by_what_changed_meanwhile),
     case!(a_shipped_image_counts_only_where_both_sides_say_so),
-    case!(a_shipped_machine_is_still_paused_and_gets_what_changed_meanwhile).smoke(),
+    case!(a_shipped_machine_is_still_paused_and_gets_what_changed_meanwhile),
 ];
 
 /// The chunks written while the image is on its way.

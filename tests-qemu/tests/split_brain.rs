@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(two_sources_that_meet_copy_nothing).smoke(),
+    case!(two_sources_that_meet_copy_nothing),
     case!(the_one_taken_out_of_service_gives_way_and_gets_the_marks_of_both).smoke(),
     case!(the_first_source_can_be_the_one_that_gives_way),
     case!(without_a_bitmap_the_one_that_gives_way_gets_everything),

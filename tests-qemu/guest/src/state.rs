@@ -8,41 +8,43 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{bail, Context as _, Result};
+use anyhow::{Context as _, Result};
 use netraid_guest::proto::{STATE_DIR, STATE_SERIAL};
 use nix::{
     errno::Errno,
     mount::{mount, MsFlags},
 };
 
-/// Places on the root that lead to that disk, with their names there. The last one is a file.
-const KEPT: [(&str, &str); 3] = [
-    ("/var/lib/netraid", "lib"),
-    ("/etc/netraid", "etc"),
-    ("/etc/default/netraid", "default"),
-];
+/// Folders of netraid that are kept, with their names on that disk.
+const FOLDERS: [(&str, &str); 2] = [("/var/lib/netraid", "lib"), ("/etc/netraid", "etc")];
+/// A file that is kept; it need not be there.
+const FILE: (&str, &str) = ("/etc/default/netraid", "default");
 
 /// Mounts the disk, if the machine has one, and leads the places of netraid to it; harmless when it is mounted.
 pub(crate) fn mount_disk() -> Result<()> {
     let Some(disk) = find()? else { return Ok(()) };
     fs::create_dir_all(STATE_DIR).with_context(|| format!("make {STATE_DIR}"))?;
-    let flags = MsFlags::MS_NOATIME;
-    match mount(Some(&disk), STATE_DIR, Some("ext4"), flags, None::<&str>) {
-        Ok(()) | Err(Errno::EBUSY) => {}
+    match mount(Some(&disk), STATE_DIR, Some("ext4"), MsFlags::MS_NOATIME, None::<&str>) {
+        Ok(()) => {}
+        Err(Errno::EBUSY) => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("mount {} on {STATE_DIR}", disk.display())),
     }
-    for (place, name) in KEPT {
+    for (place, name) in FOLDERS {
         let there = Path::new(STATE_DIR).join(name);
-        if name != "default" {
-            fs::create_dir_all(&there).with_context(|| format!("make {}", there.display()))?;
+        for folder in [Path::new(place), &there] {
+            fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         }
-        match symlink(&there, place) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && fs::read_link(place).is_ok() => {}
-            Err(error) => bail!("{place} cannot lead to {}: {error}", there.display()),
-        }
+        let none = None::<&str>;
+        mount(Some(&there), place, none, MsFlags::MS_BIND, none)
+            .with_context(|| format!("mount {} on {place}", there.display()))?;
     }
-    Ok(())
+    let there = Path::new(STATE_DIR).join(FILE.1);
+    match symlink(&there, FILE.0) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("lead {} to {}", FILE.0, there.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn find() -> Result<Option<PathBuf>> {

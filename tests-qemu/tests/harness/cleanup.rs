@@ -50,7 +50,7 @@ pub(crate) fn take_down(cluster: &Cluster) -> Result<()> {
             }
             node.sh("rmmod netraid").ok()?;
         }
-        node.sh("umount /state").ok()?;
+        node.sh("umount /var/lib/netraid /etc/netraid /state").ok()?;
         Ok(())
     })
 }
