@@ -9,6 +9,7 @@ use crate::{
     dice::Dice,
     harness::{case, Case, SOON},
     mirror::{self, Mirror},
+    persist::comes_back,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -27,18 +28,10 @@ const BLOCKS: u64 = 2048;
 
 /// A mirror of `vdb` that is in sync.
 fn in_sync<'a>(source: &'a Node, target: &'a Node) -> Result<Mirror<'a>> {
-    let mirror = Mirror::create_on(source, target, "vdb", "", STEADY)?;
+    let mirror = Mirror::create_on(source, target, "vdb", STEADY, STEADY)?;
     mirror.extend_with(STEADY)?;
     mirror.wait("fully-operational")?;
     Ok(mirror)
-}
-
-/// Starts a killed machine again, and gives its disk to the mirror.
-fn come_back_as_target(node: &Node) -> Result<()> {
-    node.boot()?;
-    node.insmod()?;
-    node.ctl(&format!("join data --disk /dev/vdb --yes {STEADY}")).ok()?;
-    Ok(())
 }
 
 fn is_good(workload: &Workload, node: &Node) -> Result<()> {
@@ -63,11 +56,8 @@ fn no_acknowledged_write_is_lost_when_the_source_is_killed_three_times(cluster: 
     let mut workloads: Vec<Workload> = Vec::new();
     for round in 0..3 {
         if round > 0 {
-            come_back_as_target(target)?;
-            let to = target.ip();
-            source
-                .ctl(&format!("extend data --to {to} --yes --wait=60 {STEADY}"))
-                .ok()?;
+            comes_back(target)?;
+            source.ctl("wait data --for fully-operational").ok()?;
         }
         let plan = Plan::new(100 + round, BLOCKS).first(round * BLOCKS);
         let workload = Workload::start(source, "/dev/netraid0", plan)?;
@@ -104,7 +94,7 @@ fn the_source_goes_on_without_a_killed_target_and_resyncs_when_it_is_back(cluste
     ensure!(status["legs"][1]["dirty_chunks"].as_u64() > Some(0), "{status}");
     ensure!(workload.run().errors.is_empty());
     // Nothing is done on the source from here on.
-    come_back_as_target(adam)?;
+    comes_back(adam)?;
     events.wait_for("the end of the resync", SOON * 2, |event| {
         event["event"] == "resync-done"
     })?;
@@ -112,8 +102,8 @@ fn the_source_goes_on_without_a_killed_target_and_resyncs_when_it_is_back(cluste
     let status = mirror.status()?;
     let leg = &status["legs"][1];
     ensure!(leg["state"] == "fully-operational" && leg["connects"] == 2, "{status}");
-    // The target, which remembers nothing, gets everything.
-    ensure!(leg["resyncs"] == 2 && leg["resync_full"] == true, "{status}");
+    // The target gets what it misses.
+    ensure!(leg["resyncs"] == 2 && leg["resync_full"] == false, "{status}");
     let run = workload.stop()?;
     ensure!(run.errors.is_empty(), "{:?}", run.errors);
     mirror.same_disks()?;
@@ -139,7 +129,7 @@ fn when_both_are_killed_every_acknowledged_write_is_on_both_disks(cluster: &Clus
     // Either disk will do to go on with.
     cluster.on_all(Node::boot)?;
     adam.insmod()?;
-    adam.ctl("create data --disk /dev/vdb").ok()?;
+    adam.ctl("force data --yes --override").ok()?;
     is_good(&workload, adam)
 }
 

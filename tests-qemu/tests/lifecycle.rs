@@ -67,7 +67,9 @@ fn unload_everywhere(cluster: &Cluster, state: &str) -> Result<()> {
                   rmmod netraid && ! grep -l '^netraid_' /proc/[0-9]*/comm";
     let unloaded = cluster.on_all(|node| {
         node.sh(unload).ok()?;
-        node.insmod()
+        node.insmod()?;
+        node.ctl("delete data").ok()?;
+        Ok(())
     });
     cluster.restore_links();
     unloaded.with_context(|| format!("unload a mirror that is {state}"))
