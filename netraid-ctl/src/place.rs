@@ -54,10 +54,14 @@ fn resolve(path: &Path, env: &Env<'_>) -> Result<String> {
     let (Some(folder), Some(file)) = (absolute.parent(), absolute.file_name()) else {
         return Err(anyhow!("the path of the bitmap {} names no file", path.display()));
     };
+    if folder == env.paths.state {
+        // It is made when it is needed.
+        return text(absolute);
+    }
     let real = env.host.canonical(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => anyhow!(
-            "the directory {} for the bitmap does not exist; make it, or choose another with --bitmap",
-            folder.display()
+            "the directory of the bitmap {} does not exist; make it, or choose another place with --bitmap",
+            absolute.display()
         ),
         _ => anyhow!(
             "the directory {} for the bitmap cannot be used: {error}",

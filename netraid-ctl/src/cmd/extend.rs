@@ -40,7 +40,7 @@ pub(super) fn run(args: &Extend, env: &mut Env<'_>) -> Result<Status> {
     let id = answer.and_then(|mirror| mirror.leg.first()?.id).unwrap_or(1);
     writeln!(
         env.out,
-        "Mirror {name} has leg {id}, to {target}; everything is copied there once it is connected."
+        "Mirror {name} has leg {id}, to {target}; what it misses is copied there once it is connected."
     )?;
     match args.wait {
         Some(limit) => wait_for_copy(name, id, limit, &mut stream, env),

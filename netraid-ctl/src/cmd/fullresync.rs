@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `fullresync`: copy everything to a target again.
 
-use anyhow::Result;
+use anyhow::{anyhow, Result};
 
 use super::legs;
 use super::support::{by_leg, confirm, look};
 use crate::cli::FullResync;
 use crate::env::Env;
 use crate::error::{refused, Status};
-use crate::gen::cmd;
+use crate::gen::{cmd, Role};
 use crate::nl::Client;
 
 pub(super) fn run(args: &FullResync, env: &mut Env<'_>) -> Result<Status> {
@@ -16,6 +16,12 @@ pub(super) fn run(args: &FullResync, env: &mut Env<'_>) -> Result<Status> {
     let action = format!("copy mirror {name} again");
     let mut client = Client::open(env.kernel)?;
     let mirror = look(&mut client, name, &action)?;
+    if mirror.role != Role::Source {
+        return Err(anyhow!(
+            "cannot {action}: this machine is not its source, its role is {}; run it on the source",
+            mirror.role
+        ));
+    }
     let legs = legs::chosen(&mirror, args.leg, &action)?;
     let peers: Vec<String> = legs.iter().map(crate::model::Leg::peer).collect();
     let loss = format!(

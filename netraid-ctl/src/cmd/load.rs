@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, Context as _, Result};
 
+use super::peers::Peers;
 use super::support::{by_name, look, new_step, with_node};
 use crate::addr;
 use crate::config::{Metadata, MirrorConfig, Store};
@@ -58,9 +59,14 @@ pub(super) fn loaded(name: &str, client: &mut Client, env: &mut Env<'_>, action:
         ));
     };
     let request = attach(&config, env).with_context(|| format!("cannot {action}"))?;
-    client
-        .request(cmd::MIRROR_NEW, &request)
-        .map_err(|error| refused(action, error, |errno| new_step(errno).map(str::to_owned)))?;
+    let bitmap = match config.metadata() {
+        Metadata::Path(path) | Metadata::NoBitmap(path) => path,
+        Metadata::Internal => format!("at the end of {}", config.disk),
+    };
+    client.request(cmd::MIRROR_NEW, &request).map_err(|error| {
+        let action = format!("{action} with the bitmap {bitmap}");
+        refused(&action, error, |errno| new_step(errno).map(str::to_owned))
+    })?;
     look(client, name, action)
 }
 
@@ -97,13 +103,7 @@ pub(super) fn start(before: &Mirror, how: Start, client: &mut Client) -> Result<
         force: how.force,
         ..by_name(&before.name)
     };
-    let asking: u64 = before
-        .legs
-        .iter()
-        .filter_map(|leg| leg.told.timeout_ms)
-        .map(u64::from)
-        .sum();
-    let limit = START.saturating_add(Duration::from_millis(asking));
+    let limit = START.saturating_add(Peers::of(before).patience);
     client.request_within(cmd::MIRROR_START, &request, limit).map(|_| ())
 }
 

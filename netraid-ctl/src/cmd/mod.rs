@@ -20,6 +20,7 @@ mod load;
 mod making;
 mod man;
 mod pause;
+mod peers;
 mod promote;
 mod resolve;
 mod resume;

@@ -4,13 +4,14 @@
 use anyhow::{anyhow, Result};
 
 use super::load::{loaded, start, Start};
+use super::peers::Peers;
 use super::promote::tell_source;
 use super::support::{by_name, confirm, look};
 use crate::cli::Resolve;
 use crate::env::Env;
 use crate::error::{refused, Status};
 use crate::gen::{self, cmd, Role, StartMode};
-use crate::model::{Leg, Mirror};
+use crate::model::Mirror;
 use crate::nl::Client;
 use crate::node;
 
@@ -21,16 +22,14 @@ pub(super) fn run(args: &Resolve, env: &mut Env<'_>) -> Result<Status> {
     let mirror = loaded(name, &mut client, env, &action)?;
     let here = mirror.told.node_name.clone().or_else(|| node::name(env.host));
     let here = here.unwrap_or_else(|| "this machine".to_owned());
-    let others: Vec<&str> = mirror.legs.iter().filter_map(Leg::peer_name).collect();
+    let others = Peers::of(&mirror).names;
     if args.keep == here {
         return keep(args, &mirror, &others, &mut client, env);
     }
-    if others.contains(&args.keep.as_str()) {
+    if others.contains(&args.keep) {
         return give_up(args, &mirror, &mut client, env);
     }
-    let known: Vec<String> = std::iter::once(format!("{here} (this one)"))
-        .chain(others.into_iter().map(str::to_owned))
-        .collect();
+    let known: Vec<String> = std::iter::once(format!("{here} (this one)")).chain(others).collect();
     Err(anyhow!(
         "cannot {action}: there is no machine `{}` in it; the machines are {}",
         args.keep,
@@ -39,7 +38,7 @@ pub(super) fn run(args: &Resolve, env: &mut Env<'_>) -> Result<Status> {
 }
 
 /// The data of this machine stays.
-fn keep(args: &Resolve, mirror: &Mirror, others: &[&str], client: &mut Client, env: &mut Env<'_>) -> Result<Status> {
+fn keep(args: &Resolve, mirror: &Mirror, others: &[String], client: &mut Client, env: &mut Env<'_>) -> Result<Status> {
     let name = &mirror.name;
     let action = format!("resolve mirror {name}");
     start(mirror, Start::new(StartMode::Keep), client).map_err(|error| refused(&action, error, |_| None))?;

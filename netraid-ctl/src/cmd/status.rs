@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{anyhow, Context as _, Result};
 
 use crate::cli::Status as Args;
+use crate::config::Store;
 use crate::env::Env;
 use crate::error::{errno::ENOENT, refused, Status};
 use crate::gen;
@@ -23,11 +24,31 @@ pub(super) fn run(args: &Args, env: &mut Env<'_>) -> Result<Status> {
     if args.watch {
         return watch(args, env);
     }
-    let mirrors = ask(&mut Client::open(env.kernel)?, args.name.as_deref()).map_err(|error| unknown(args, error))?;
+    let asked = ask(&mut Client::open(env.kernel)?, args.name.as_deref());
+    let mirrors = asked.map_err(|error| match (&args.name, error.errno()) {
+        (Some(name), Some(ENOENT)) if configured(env).contains(name) => {
+            anyhow!("mirror {name} is not loaded; `netraid-ctl up {name}` brings it up")
+        }
+        _ => unknown(args, error),
+    })?;
     let text = render(args, &mirrors, &[])?;
     env.out.write_all(text.as_bytes())?;
+    let names = configured(env);
+    let missing = |name: &&String| !mirrors.iter().any(|mirror| mirror.name == **name);
+    let missing: Vec<&str> = names.iter().filter(missing).map(String::as_str).collect();
+    if args.name.is_none() && !missing.is_empty() {
+        env.note(&format!(
+            "not loaded: {}; `netraid-ctl up --all` brings up what is configured",
+            missing.join(", ")
+        ))?;
+    }
     let degraded = args.check && !mirrors.iter().all(Mirror::is_operational);
     Ok(if degraded { Status::Degraded } else { Status::Done })
+}
+
+/// The mirrors that are configured; of a directory that cannot be read, none.
+fn configured(env: &Env<'_>) -> Vec<String> {
+    Store::new(env.paths).names().unwrap_or_default()
 }
 
 fn unknown(args: &Args, error: NlError) -> anyhow::Error {

@@ -223,6 +223,10 @@ fn metadata_details(mirror: &Mirror) -> Vec<(&'static str, String)> {
         told.meta_writes.map(|writes| ("Metadata writes", writes.to_string())),
         told.generation.map(|number| ("Generation", format!("{number:016x}"))),
         flag(told.last_owner, "Last owner"),
+        flag(told.data_corrupt, "Data corrupt"),
+        flag(told.split_brain, "Split brain"),
+        flag(told.yielded, "Yielded"),
+        flag(told.stopped, "Stopped by an operator"),
         told.intent_chunks
             .map(|chunks| ("Chunks in flight", chunks.to_string())),
         told.resync_rate.map(|rate| ("Resync rate", rate_word(rate))),

@@ -111,7 +111,7 @@ fn a_path_that_can_be_no_bitmap_is_refused_with_the_reason() {
         ("/dev/null", "it is a character device"),
         (
             "/nowhere/bitmap",
-            "the directory /nowhere for the bitmap does not exist",
+            "the directory of the bitmap /nowhere/bitmap does not exist",
         ),
     ] {
         let told = refused(&machine, &format!("create data --disk /dev/vdb --bitmap {path}"));
