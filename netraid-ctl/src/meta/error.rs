@@ -18,6 +18,9 @@ pub enum AccessError {
     /// This user may not.
     #[error("you may not open it; try it with sudo")]
     Denied,
+    /// It can be read, and not be written.
+    #[error("it cannot be opened for writing; it is read-only, or only root may do that: try it with sudo")]
+    NotWritable,
     /// It cannot be written at all.
     #[error("it is read-only, so that nothing can be changed there")]
     ReadOnly,

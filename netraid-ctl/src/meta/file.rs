@@ -196,7 +196,11 @@ impl MetaFile {
     fn write_at(&self, bytes: &[u8; BLOCK_LEN], offset: u64) -> Result<(), AccessError> {
         self.file
             .write_all_at(bytes, offset)
-            .map_err(AccessError::system("writing it"))
+            .map_err(|error| match error.kind() {
+                // A device that is set read-only may be opened for writing all the same.
+                io::ErrorKind::PermissionDenied => AccessError::NotWritable,
+                _ => AccessError::system("writing it")(error),
+            })
     }
 
     fn sync(&self) -> Result<(), AccessError> {
@@ -236,7 +240,10 @@ fn open(path: &Path, access: Access) -> Result<(File, u64), AccessError> {
         // Refused where the device is mounted or a driver has it.
         options.custom_flags(i32::try_from(OFlags::EXCL.bits()).unwrap_or_default());
     }
-    let mut file = options.open(path).map_err(AccessError::system("opening it"))?;
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied if write && File::open(path).is_ok() => AccessError::NotWritable,
+        _ => AccessError::system("opening it")(error),
+    })?;
     if write {
         flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => AccessError::Locked,

@@ -161,10 +161,10 @@ fn check_device(path: &Path, needed: u64) -> Result<Prepared> {
     }
     if !blank {
         return Err(anyhow!(
-            "the block device {} holds something already; if it is not wanted, `wipefs --all` and \
-             `blkdiscard --zeroout --length {}` give the device free, else choose another with --bitmap",
-            path.display(),
-            superblocks_len()
+            "the block device {path} holds something already; if it is not wanted, `blkdiscard --zeroout --length \
+             {len} {path}` clears what is in the way, else choose another with --bitmap",
+            path = path.display(),
+            len = superblocks_len()
         ));
     }
     Ok(Prepared {
