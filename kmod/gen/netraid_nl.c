@@ -144,9 +144,10 @@ static const struct nla_policy netraid_mirror_demote_nl_policy[NETRAID_A_MIRROR_
 };
 
 /* NETRAID_CMD_LEG_NEW - do */
-static const struct nla_policy netraid_leg_new_nl_policy[NETRAID_A_MIRROR_LEG + 1] = {
+static const struct nla_policy netraid_leg_new_nl_policy[NETRAID_A_MIRROR_NO_FULL_SYNC + 1] = {
 	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
 	[NETRAID_A_MIRROR_LEG] = NLA_POLICY_NESTED(netraid_leg_nl_policy),
+	[NETRAID_A_MIRROR_NO_FULL_SYNC] = { .type = NLA_FLAG, },
 };
 
 /* NETRAID_CMD_LEG_DEL - do */
@@ -247,7 +248,7 @@ static const struct genl_split_ops netraid_nl_ops[] = {
 		.cmd		= NETRAID_CMD_LEG_NEW,
 		.doit		= netraid_nl_leg_new_doit,
 		.policy		= netraid_leg_new_nl_policy,
-		.maxattr	= NETRAID_A_MIRROR_LEG,
+		.maxattr	= NETRAID_A_MIRROR_NO_FULL_SYNC,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{

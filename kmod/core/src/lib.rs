@@ -14,6 +14,8 @@
 //! | [`inflight`] | which of several overlapping requests goes first |
 //! | [`fifo`], [`request`] | in which order requests go out, and when one is done |
 //! | [`wire`] | how a message looks on the network, and which ones are refused |
+//! | [`generation`] | how two copies are related: the same, older, newer, forked |
+//! | [`ownership`] | which machine may be the source |
 //! | [`handshake`] | whether two machines belong together, and what has to be copied |
 //! | [`leg`] | what one side of a connection does next |
 //! | [`resync`], [`pace`] | what is copied next, how far it is, how long it takes, how fast it may go |
@@ -52,6 +54,7 @@ pub mod bitmap;
 pub mod chunk;
 pub mod crc32c;
 pub mod fifo;
+pub mod generation;
 pub mod handshake;
 pub mod inflight;
 pub mod intent;
@@ -59,6 +62,7 @@ pub mod leg;
 pub mod marks;
 pub mod meta;
 pub mod name;
+pub mod ownership;
 pub mod pace;
 pub mod request;
 pub mod resync;

@@ -41,6 +41,14 @@ impl<'a> Reader<'a> {
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
+
+    pub(crate) fn u64s<const N: usize>(&mut self) -> Option<[u64; N]> {
+        let mut values = [0; N];
+        for value in &mut values {
+            *value = self.u64()?;
+        }
+        Some(values)
+    }
 }
 
 /// Writes fields to the front of a slice.
@@ -83,6 +91,13 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn u64(&mut self, value: u64) -> &mut Self {
         self.put(&value.to_le_bytes())
+    }
+
+    pub(crate) fn u64s(&mut self, values: &[u64]) -> &mut Self {
+        for &value in values {
+            self.u64(value);
+        }
+        self
     }
 }
 

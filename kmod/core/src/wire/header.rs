@@ -227,7 +227,8 @@ const fn length_limits(kind: Kind) -> (u32, u32) {
         | Kind::Pause
         | Kind::Resume
         | Kind::Bye
-        | Kind::Read => (0, 0),
+        | Kind::Read
+        | Kind::Takeover => (0, 0),
     }
 }
 

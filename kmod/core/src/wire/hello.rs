@@ -3,19 +3,20 @@
 //! The handshake: what source and target tell each other before any data flows.
 //!
 //! The payloads have a fixed layout, in the order of the fields of `encode`; numbers are
-//! little-endian, a name is its length in one byte near the start and 64 bytes padded with zeroes
-//! at the end. Later minor versions append.
+//! little-endian, a name is its length in one byte near the start and 64 bytes padded with zeroes. Later minor versions append.
 
 use super::codec::{text_len, Reader, Writer};
 use super::message::short;
 use super::{Id, Kind, WireError};
+use crate::meta::HISTORY;
 use crate::name::{Name, NAME_MAX};
+use crate::state::Role;
 
 /// Bytes of a [`Hello`].
-pub const HELLO_LEN: usize = 264;
+pub const HELLO_LEN: usize = 336;
 
 /// Bytes of a [`Welcome`].
-pub const WELCOME_LEN: usize = 168;
+pub const WELCOME_LEN: usize = 248;
 
 /// Makes a set of flags in 32 bits; bits of later versions are kept and have no name here.
 macro_rules! flags32 {
@@ -63,6 +64,12 @@ flags32! {
         PAUSED = 1;
         /// Everything has to be copied, whatever the target holds.
         FULL = 2;
+        /// Only a question: the answer tells how the other side stands, and nothing changes.
+        ASK = 4;
+        /// The operator made the copies equal by other means, but for what is marked.
+        PREPARED = 8;
+        /// What was never written need not be copied.
+        NEW = 16;
     }
 }
 
@@ -77,6 +84,14 @@ flags32! {
         HAS_MAP = 4;
         /// Its disk can discard.
         DISCARD_OK = 8;
+        /// The operator made the copies equal by other means, but for what is marked.
+        PREPARED = 16;
+        /// What it holds gives way to what the source holds.
+        YIELDED = 32;
+        /// It knows that both sides were written to independently.
+        SPLIT_BRAIN = 64;
+        /// It was the last source, as far as it knows.
+        LAST_OWNER = 128;
     }
 }
 
@@ -103,8 +118,12 @@ pub struct Hello {
     pub size: u64,
     /// Generation of the data the source holds.
     pub generation: u64,
-    /// Generation the source last gave this target, 0 where there was none.
+    /// Generation that the target holds while the source marks what it misses, 0 while they are in step.
     pub known_generation: u64,
+    /// Generations before the one the source holds, the newest first.
+    pub history: [u64; HISTORY],
+    /// Port on which the source listens when it is a target, 0 where that is not settled.
+    pub listen_port: u16,
     /// Bytes one bit of the maps stands for.
     pub chunk_size: u32,
     /// Smallest write in bytes that the device offers.
@@ -147,7 +166,10 @@ impl Hello {
             .u32(self.timeout_ms)
             .u32(0)
             .put(self.mirror_name.padded())
-            .put(self.node_name.padded());
+            .put(self.node_name.padded())
+            .u64s(&self.history)
+            .u16(self.listen_port)
+            .put(&[0; 6]);
         bytes
     }
 
@@ -171,7 +193,7 @@ impl Hello {
         let version_minor = reader.u16()?;
         let mirror_name_len = reader.u8()?;
         let node_name_len = reader.u8()?;
-        let hello = Self {
+        let mut hello = Self {
             version_minor,
             flags: HelloFlags::from_bits(reader.u32()?),
             features: reader.u64()?,
@@ -183,6 +205,8 @@ impl Hello {
             size: reader.u64()?,
             generation: reader.u64()?,
             known_generation: reader.u64()?,
+            history: [0; HISTORY],
+            listen_port: 0,
             chunk_size: reader.u32()?,
             logical_block_size: reader.u32()?,
             max_payload: reader.u32()?,
@@ -200,6 +224,9 @@ impl Hello {
             len: node_name_len,
             bytes: reader.array()?,
         };
+        hello.history = reader.u64s()?;
+        hello.listen_port = reader.u16()?;
+        let _reserved: [u8; 6] = reader.array()?;
         Some((hello, mirror_name, node_name))
     }
 }
@@ -225,6 +252,12 @@ pub struct Welcome {
     pub size: u64,
     /// Generation of the data the target holds, 0 where it holds none.
     pub generation: u64,
+    /// Generation that the source holds while the target marks what it writes itself, 0 while they are in step.
+    pub base: u64,
+    /// Generations before the one the target holds, the newest first.
+    pub history: [u64; HISTORY],
+    /// What the machine does for the mirror now.
+    pub role: Role,
     /// Smallest write in bytes that the target's disk can do.
     pub logical_block_size: u32,
     /// Most bytes of data in one message that the target accepts.
@@ -253,7 +286,11 @@ impl Welcome {
             .u32(self.logical_block_size)
             .u32(self.max_payload)
             .u64(0)
-            .put(self.node_name.padded());
+            .put(self.node_name.padded())
+            .u64(self.base)
+            .u64s(&self.history)
+            .u32(self.role.number())
+            .u32(0);
         bytes
     }
 
@@ -265,18 +302,20 @@ impl Welcome {
     /// not a text.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let fields = Self::fields(payload).ok_or_else(|| short(Kind::Welcome, payload))?;
-        let (mut welcome, node_name) = fields;
+        let (mut welcome, node_name, role) = fields;
+        // A role of a later version is none that this side could work with.
+        welcome.role = Role::from_number(role).unwrap_or(Role::Stopped);
         welcome.node_name = node_name.check(Kind::Welcome)?;
         Ok(welcome)
     }
 
     /// The fields, and the name as yet unchecked.
-    fn fields(payload: &[u8]) -> Option<(Self, RawName)> {
+    fn fields(payload: &[u8]) -> Option<(Self, RawName, u32)> {
         let mut reader = Reader::new(payload);
         let version_minor = reader.u16()?;
         let node_name_len = reader.u8()?;
         let _reserved = reader.u8()?;
-        let welcome = Self {
+        let mut welcome = Self {
             version_minor,
             flags: WelcomeFlags::from_bits(reader.u32()?),
             features: reader.u64()?,
@@ -286,18 +325,23 @@ impl Welcome {
             session: reader.u64()?,
             size: reader.u64()?,
             generation: reader.u64()?,
+            base: 0,
+            history: [0; HISTORY],
+            role: Role::Target,
             logical_block_size: reader.u32()?,
             max_payload: reader.u32()?,
             node_name: Name::EMPTY,
         };
         let _reserved = reader.u64()?;
-        Some((
-            welcome,
-            RawName {
-                len: node_name_len,
-                bytes: reader.array()?,
-            },
-        ))
+        let node_name = RawName {
+            len: node_name_len,
+            bytes: reader.array()?,
+        };
+        welcome.base = reader.u64()?;
+        welcome.history = reader.u64s()?;
+        let role = reader.u32()?;
+        let _reserved = reader.u32()?;
+        Some((welcome, node_name, role))
     }
 }
 

@@ -47,11 +47,13 @@ pub enum Kind {
     Read = 18,
     /// Reserved: data that was asked for.
     ReadReply = 19,
+    /// The target asks the source to change places with it.
+    Takeover = 20,
 }
 
 impl Kind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Hello,
         Self::Welcome,
         Self::Refuse,
@@ -71,6 +73,7 @@ impl Kind {
         Self::Bye,
         Self::Read,
         Self::ReadReply,
+        Self::Takeover,
     ];
 
     /// The number on the wire.

@@ -42,6 +42,7 @@
 //! | Bye | 17 | both | | |
 //! | Read | 18 | source | | what is read |
 //! | ReadReply | 19 | target | the data | where it is from |
+//! | Takeover | 20 | target | – | answered with a Reply |
 //!
 //! Read and ReadReply are reserved: they decode, and a receiver that has no use for them answers
 //! as to an unexpected message.
@@ -76,7 +77,7 @@ pub const MAGIC: [u8; 4] = *b"NRD1";
 pub const VERSION: u16 = 1;
 
 /// Minor version of the protocol, in the handshake. A higher one only adds.
-pub const VERSION_MINOR: u16 = 0;
+pub const VERSION_MINOR: u16 = 1;
 
 /// Bytes of a header.
 pub const HEADER_LEN: usize = 48;

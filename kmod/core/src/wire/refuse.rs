@@ -31,21 +31,25 @@ pub enum RefuseCode {
     BlockSize,
     /// The machine is not a target of this mirror now.
     NotTarget,
-    /// Reserved: the data of the two machines has nothing in common.
+    /// The data of the two machines has nothing in common.
     Unrelated,
-    /// Reserved: both machines were written to independently.
+    /// Both machines were written to independently.
     SplitBrain,
     /// The target is in use or occupied and may accept later.
     Busy,
     /// What the source said makes no sense.
     Malformed,
+    /// The target holds newer data than the source.
+    Newer,
+    /// The target can't keep the metadata of the mirror.
+    Metadata,
     /// A reason of a later version.
     Unknown(u32),
 }
 
 impl RefuseCode {
     /// Every code that has a name.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::OtherVersion,
         Self::OtherMirror,
         Self::OtherUuid,
@@ -57,6 +61,8 @@ impl RefuseCode {
         Self::SplitBrain,
         Self::Busy,
         Self::Malformed,
+        Self::Newer,
+        Self::Metadata,
     ];
 
     /// The number on the wire.
@@ -74,6 +80,8 @@ impl RefuseCode {
             Self::SplitBrain => 9,
             Self::Busy => 10,
             Self::Malformed => 11,
+            Self::Newer => 12,
+            Self::Metadata => 13,
             Self::Unknown(number) => number,
         }
     }
@@ -108,10 +116,21 @@ impl fmt::Display for RefuseCode {
                 "the other machine is not a target of this mirror now; demote the mirror there, or \
                  join it with a disk"
             }
-            Self::Unrelated => "the data of the two machines has nothing in common",
-            Self::SplitBrain => "both machines were written to independently; decide which data is to be kept",
+            Self::Unrelated => {
+                "the data of the two machines has nothing in common; delete the mirror where its data is not wanted, \
+                 and join again"
+            }
+            Self::SplitBrain => {
+                "split brain: both machines were written to as source; decide whose data is kept, and run \
+                 netraid-ctl resolve --keep NODE on the other one"
+            }
             Self::Busy => "the target is in use; close its block device there, the connection is then made",
             Self::Malformed => "the target found the request to be senseless; compare the versions on both sides",
+            Self::Newer => {
+                "the target holds newer data than the source; stop the mirror here and start it there, or give that \
+                 data up there with netraid-ctl resolve --keep NODE"
+            }
+            Self::Metadata => "the target can't keep the metadata of the mirror; look at its kernel log",
             Self::Unknown(number) => return write!(f, "the target refused for a reason unknown here ({number})"),
         })
     }
