@@ -34,9 +34,9 @@ Commands of other names:
 A link named mirror_action, mirror_status or bitmap that leads to netraid-ctl takes their arguments.";
 
 const EXTEND_COPIES: &str = "\
-What is copied at first: everything; of a mirror made with --new only what was written to it; where both sides were \
-made with --no-full-sync (or NO_FULL_SYNC=1 in /etc/default/netraid) only what was written since. A target that comes \
-back gets what it misses.";
+What is copied at first: everything; of a mirror made with --new only what was written to it; where both sides say \
+--no-full-sync (or NO_FULL_SYNC=1 in /etc/default/netraid) only what is marked. A target that comes back gets what it \
+misses.";
 
 /// Control mirrors: a local disk whose content is kept, block by block, on the disks of other machines.
 #[derive(Debug, Parser)]

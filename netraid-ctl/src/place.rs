@@ -119,6 +119,37 @@ pub fn check(path: &str, name: &str, disk: &str, loaded: &[(String, String)], en
     }
 }
 
+/// Whether a disk that nobody uses now is free: not the disk, nor the bitmap, of another mirror that is out of service.
+///
+/// # Errors
+///
+/// Names that mirror.
+pub fn check_disk(disk: &str, name: &str, env: &Env<'_>) -> Result<()> {
+    let table = Table::read(env.host, &std::collections::HashMap::new());
+    let block = |path: &str| match env.host.stat(Path::new(path)) {
+        Ok(Kind::Block(device)) => table.find(device),
+        _ => None,
+    };
+    let store = Store::new(env.paths);
+    for other in store.names()?.into_iter().filter(|other| other != name) {
+        let Ok(Some(config)) = store.load(&other) else { continue };
+        let metadata = config.metadata();
+        let places = [
+            (config.disk.as_str(), "disk"),
+            (metadata.path().unwrap_or_default(), "bitmap"),
+        ];
+        for (path, what) in places {
+            if block(path).is_some_and(|block| overlaps(block, disk, &table, env)) {
+                return Err(anyhow!(
+                    "the disk {disk} is the {what} of mirror {other}, which is out of service; choose another disk, \
+                     or `netraid-ctl delete {other}` forgets that mirror"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn is_own(block: &Block) -> bool {
     block.name.starts_with("netraid")
 }

@@ -91,6 +91,10 @@ pub struct Extend {
     /// How the liveness of the connection is judged.
     #[command(flatten)]
     pub liveness: Liveness,
+    /// Do not copy everything at first: the disks were made equal by other means. It counts only where the target was
+    /// joined so, too; NO_FULL_SYNC=1 in /etc/default/netraid says so for every mirror
+    #[arg(long)]
+    pub no_full_sync: bool,
     /// Wait until the target holds the same content, at most so many seconds [without a number: 3600]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "3600", value_parser = parse_seconds)]

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::values::{parse_name, parse_seconds, parse_size};
 use super::{Liveness, Name};
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["names", "all"])))]
 pub struct Up {
     /// Names of the mirrors; one that an operator stopped comes up, too
-    #[arg(value_parser = parse_name, required_unless_present = "all", conflicts_with = "all", value_name = "NAME")]
+    #[arg(value_parser = parse_name, value_name = "NAME")]
     pub names: Vec<String>,
     /// Every mirror of this machine, but for those that an operator stopped
     #[arg(long, short)]
@@ -21,9 +22,10 @@ pub struct Up {
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["names", "all"])))]
 pub struct Down {
     /// Names of the mirrors
-    #[arg(value_parser = parse_name, required_unless_present = "all", conflicts_with = "all", value_name = "NAME")]
+    #[arg(value_parser = parse_name, value_name = "NAME")]
     pub names: Vec<String>,
     /// Every mirror of this machine
     #[arg(long, short)]
@@ -141,6 +143,11 @@ pub struct FullResync {
 
 /// Arguments of `set`.
 #[derive(Debug, Args)]
+#[command(
+    subcommand_value_name = "SETTING",
+    subcommand_help_heading = "Settings",
+    disable_help_subcommand = true
+)]
 pub struct Set {
     /// The mirror.
     #[command(flatten)]

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, Context as _, Result};
 
 use super::follow::{listen, until, Seen};
 use super::support::{by_name, confirm, look};
 use crate::addr;
 use crate::cli::{Extend, Replication};
+use crate::defaults::Defaults;
 use crate::env::Env;
 use crate::error::{errno::EEXIST, refused, Failure, Status};
 use crate::gen::{self, cmd};
@@ -22,15 +23,20 @@ pub(super) fn run(args: &Extend, env: &mut Env<'_>) -> Result<Status> {
     let action = format!("extend mirror {name} to {target}");
     // Before anything is asked: a mistyped name.
     look(&mut Client::open(env.kernel)?, name, &action)?;
-    confirm(
-        &format!("the content of the disk that {target} gave to mirror {name} will be replaced"),
-        args.yes,
-        env,
-    )?;
+    let defaults = Defaults::read(env).with_context(|| format!("cannot {action}"))?;
+    let no_full_sync = args.no_full_sync || defaults.no_full_sync;
+    let given = format!("the content of the disk that {target} gave to mirror {name}");
+    let loss = if no_full_sync {
+        format!("{given} is taken for a copy where it was joined so, and replaced else")
+    } else {
+        format!("{given} will be replaced")
+    };
+    confirm(&loss, args.yes, env)?;
     // Whoever waits listens before the leg is there, so that nothing is missed.
     let mut stream = listen(env, name, &action)?;
     let request = gen::Mirror {
         leg: vec![leg(args, &target)],
+        no_full_sync,
         ..by_name(name)
     };
     let answer = stream.client().request(cmd::LEG_NEW, &request).map_err(|error| {

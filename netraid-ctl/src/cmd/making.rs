@@ -62,6 +62,7 @@ impl Plan {
         let loaded = client.mirrors().map_err(|error| refused(&action, error, |_| None))?;
         is_new(name, &loaded, env).map_err(cannot)?;
         let disk = usable_disk(disk, client, env, &action)?;
+        place::check_disk(&disk, name, env).map_err(cannot)?;
         let metadata = place::choose(name, args.bitmap.as_ref(), env).map_err(cannot)?;
         let mut config = MirrorConfig::new(name, role, &disk, metadata.clone());
         if let Some(path) = metadata.path() {

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use netraid_core::meta::{MetaFlags, Superblock};
+use netraid_core::name::Name;
 use netraid_ctl::gen::{self, cmd, EventKind, Role, StartMode, State};
 
 use crate::fake::{Delivery, Fake};
@@ -288,4 +290,33 @@ fn settings_are_changed_and_shown() {
         (last.0, last.1.resync_rate, last.1.async_limit),
         (cmd::MIRROR_SET, Some(0), None)
     );
+}
+
+/// Covers: S97.
+#[test]
+fn out_of_service_the_machines_are_those_of_the_metadata() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("state_data");
+    let mut superblock = Superblock {
+        sequence: 1,
+        set: 7,
+        name: Name::new("data").unwrap(),
+        flags: MetaFlags::NO_BITMAP,
+        ..Superblock::default()
+    };
+    superblock.peers[0].uuid = [9; 16];
+    superblock.peers[0].name = Name::new("adam").unwrap();
+    let mut bytes = vec![0; 8192];
+    superblock.encode((&mut bytes[..4096]).try_into().unwrap());
+    std::fs::write(&path, bytes).unwrap();
+
+    let down = || gen::Mirror {
+        meta_path: path.to_str().map(str::to_owned),
+        leg: vec![],
+        ..split(Role::Stopped)
+    };
+    let ran = run(&Fake::new(vec![down()]), "resolve data --keep adam --yes");
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let ran = run(&Fake::new(vec![down()]), "resolve data --keep abel --yes");
+    assert!(ran.err.contains("the machines are eve (this one), adam"), "{}", ran.err);
 }

@@ -15,6 +15,7 @@ mod disks;
 mod events;
 mod failover;
 mod fake;
+mod listing;
 mod machine;
 mod making;
 mod messages;

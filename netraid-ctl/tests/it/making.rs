@@ -8,6 +8,7 @@ use netraid_ctl::gen::{self, cmd, Role};
 
 use crate::fake::Fake;
 use crate::machine::{run_on, run_with, Machine};
+use crate::mirrors::source;
 
 /// Runs a line that has to work, and gives what it printed and the last request.
 pub(crate) fn made(machine: &Machine, fake: &Fake, line: &str) -> (String, gen::Mirror) {
@@ -287,4 +288,20 @@ fn a_new_mirror_says_that_the_content_of_the_disk_is_given_up() {
     assert_eq!(ran.status, 0);
     assert!(ran.err.contains("what /dev/vdb holds is given up"), "{}", ran.err);
     assert!(fake.requests()[0].1.fresh);
+}
+
+/// Covers: S270.
+#[test]
+fn the_source_says_when_it_extends_that_the_target_has_a_copy() {
+    let says = |text: &str, options: &str| {
+        let mut machine = Machine::default();
+        machine.file("/etc/default/netraid", text);
+        let fake = Fake::new(vec![source("data")]);
+        made(&machine, &fake, &format!("extend data --to adam --yes {options}"))
+            .1
+            .no_full_sync
+    };
+    assert!(!says("", ""));
+    assert!(says("", "--no-full-sync"));
+    assert!(says("LKDR_NO_FULL_SYNC=1\n", ""));
 }

@@ -126,3 +126,23 @@ fn a_path_that_can_be_no_bitmap_is_refused_with_the_reason() {
     assert!(told.contains("is not blank"), "{told}");
     assert_eq!(fs::read(&full).unwrap(), b"Dear ...");
 }
+
+#[test]
+fn the_disk_of_a_mirror_that_is_out_of_service_is_not_free() {
+    let (machine, fake) = (Machine::default(), Fake::new(vec![]));
+    made(&machine, &fake, "create data --disk /dev/vdb");
+    // Another name of the same disk, and nothing in the kernel.
+    let told = refused(&machine, "join logs --disk /work/vdb --yes");
+    assert!(
+        told.contains("the disk /work/vdb is the disk of mirror data, which is out of service")
+            && told.contains("`netraid-ctl delete data`"),
+        "{told}"
+    );
+    let config = machine.config("data").unwrap();
+    let elsewhere = config
+        .replace("/dev/vdb", "/dev/vda")
+        .replace(&machine.state("bitmap_data"), "/dev/vdc2");
+    std::fs::write(machine.paths.config.join("mirrors/data.toml"), elsewhere).unwrap();
+    let told = refused(&machine, "create logs --disk /dev/vdc2");
+    assert!(told.contains("/dev/vdc2 is the bitmap of mirror data"), "{told}");
+}

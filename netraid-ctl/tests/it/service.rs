@@ -51,7 +51,7 @@ fn commands(fake: &Fake) -> Vec<u8> {
     fake.requests().into_iter().map(|(command, _)| command).collect()
 }
 
-fn said(ran: &Ran, status: u8, out: &str) {
+pub(crate) fn said(ran: &Ran, status: u8, out: &str) {
     assert_eq!((ran.status, ran.out.as_str()), (status, out), "{}", ran.err);
 }
 
@@ -306,33 +306,48 @@ fn a_target_that_moves_to_another_port_is_found_there_after_a_restart() {
     assert!(machine.config("data").unwrap().contains("listen = \"[::]:8000\""));
 }
 
-/// Covers: S301.
 #[test]
-fn the_list_has_every_mirror_of_this_machine_with_its_role() {
-    let (machine, fake) = restarted(&[("away", "/dev/vdb")]);
-    fake.0.borrow_mut().mirrors = vec![target("logs"), source("data")];
-    let ran = run_on(&machine, &fake, "list");
-    said(
-        &ran,
-        0,
-        "away  not loaded  -               /dev/vdb\n\
-         data  source      /dev/netraid0   /dev/vdb\n\
-         logs  target      -               /dev/vdb\n",
-    );
-    let json: serde_json::Value = serde_json::from_str(&run_on(&machine, &fake, "list --json").out).unwrap();
-    assert_eq!(json["version"], 1);
-    let away = &json["mirrors"][0];
-    assert_eq!(
-        (&away["name"], &away["loaded"], &away["configured"]),
-        (&"away".into(), &false.into(), &true.into())
-    );
-    assert_eq!(away["role"], serde_json::Value::Null);
-    assert_eq!(json["mirrors"][1]["configured"], false);
+fn a_mirror_that_cannot_be_loaded_names_its_bitmap() {
+    let (machine, fake) = restarted(&[("data", "/dev/vdb")]);
+    fake.refuse(2, "it does not exist");
+    let bitmap = machine.state("bitmap_data");
+    for (command, action) in [
+        ("up data", "bring mirror data up"),
+        ("start data", "start mirror data"),
+        ("force data --yes", "force mirror data"),
+    ] {
+        let ran = run_on(&machine, &fake, command);
+        let sentence = format!("netraid-ctl: cannot {action} with the bitmap {bitmap}: it does not exist");
+        assert!(ran.err.starts_with(&sentence), "{}", ran.err);
+    }
+}
 
-    // Also without the module, and a broken configuration does not hide the rest.
-    fake.0.borrow_mut().loaded = false;
-    fs::write(machine.paths.config.join("mirrors/bad.toml"), "version = 9\n").unwrap();
-    let ran = run_on(&machine, &fake, "list");
-    assert!(ran.out.starts_with("away  not loaded"), "{}", ran.out);
-    assert!(ran.err.contains("bad.toml cannot be used"), "{}", ran.err);
+/// Covers: S315.
+#[test]
+fn the_whole_life_of_a_mirror_needs_no_file_to_be_edited() {
+    let (machine, fake) = (Machine::default(), Fake::new(vec![]));
+    for line in [
+        "disks",
+        "create data --disk /dev/vdb",
+        "extend data --to adam --yes",
+        "set data resync-rate 10M",
+        "status --detail",
+        "list",
+        "fullresync data --yes",
+        "stop data",
+        "start data",
+        "down --all",
+        "up --all",
+        "unextend data",
+        "demote data",
+        "promote data",
+        "delete data",
+    ] {
+        if line == "up --all" {
+            fake.0.borrow_mut().mirrors[0].last_owner = true;
+        }
+        let ran = run_on(&machine, &fake, line);
+        assert_eq!(ran.status, 0, "{line}: {}", ran.err);
+    }
+    assert_eq!(machine.config("data"), None);
 }
