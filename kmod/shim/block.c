@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/bio.h>
 #include <linux/blkdev.h>
+#include <linux/module.h>
+#include <linux/string.h>
 
 #include "shim.h"
 
@@ -70,6 +72,12 @@ u32 netraid_bdev_devt(struct block_device *bdev)
 	return bdev->bd_dev;
 }
 
+/* Whether it is a disk of this module, or a partition of one; THIS_MODULE is a macro. */
+bool netraid_bdev_own(struct block_device *bdev)
+{
+	return bdev->bd_disk->fops->owner == THIS_MODULE;
+}
+
 /* mempool_create_page_pool() is a static inline. */
 mempool_t *netraid_page_pool(int pages)
 {
@@ -90,4 +98,17 @@ void netraid_bio_free_pages(struct bio *bio, mempool_t *pool)
 
 	bio_for_each_segment_all(bvec, bio, iter)
 		mempool_free(bvec->bv_page, pool);
+}
+
+/* As above; the data of all segments, of lowmem pages, as those of the pool are. */
+bool netraid_bio_is_zero(struct bio *bio)
+{
+	struct bio_vec *bvec;
+	struct bvec_iter_all iter;
+
+	bio_for_each_segment_all(bvec, bio, iter) {
+		if (memchr_inv(bvec_virt(bvec), 0, bvec->bv_len))
+			return false;
+	}
+	return true;
 }

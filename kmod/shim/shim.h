@@ -10,14 +10,18 @@
 #include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/completion.h>
+#include <linux/fcntl.h>
 #include <linux/mempool.h>
 #include <linux/net.h>
 #include <linux/percpu-refcount.h>
+#include <linux/stat.h>
 #include <linux/wait.h>
 
 #include <uapi/linux/netraid.h>
 
+struct file;
 struct genl_info;
+struct inode;
 struct netlink_callback;
 struct net;
 
@@ -62,6 +66,7 @@ enum netraid_block_const {
 	NETRAID_REQ_NOUNMAP = (__force int)REQ_NOUNMAP,
 	NETRAID_REQ_SYNC = (__force int)REQ_SYNC,
 	NETRAID_REQ_IDLE = (__force int)REQ_IDLE,
+	NETRAID_REQ_META = (__force int)REQ_META,
 	NETRAID_OP_MASK = REQ_OP_MASK,
 	NETRAID_FEAT_WRITE_CACHE = (__force int)BLK_FEAT_WRITE_CACHE,
 	NETRAID_FEAT_FUA = (__force int)BLK_FEAT_FUA,
@@ -91,9 +96,29 @@ bool netraid_bdev_zoned(struct block_device *bdev);
 bool netraid_bdev_read_only(struct block_device *bdev);
 bool netraid_bdev_can_discard(struct block_device *bdev);
 u32 netraid_bdev_devt(struct block_device *bdev);
+bool netraid_bdev_own(struct block_device *bdev);
 mempool_t *netraid_page_pool(int pages);
 struct page *netraid_page_get(mempool_t *pool);
 void netraid_bio_free_pages(struct bio *bio, mempool_t *pool);
+bool netraid_bio_is_zero(struct bio *bio);
+
+/* file.c: one block of a file or device at a time */
+enum netraid_file_const {
+	NETRAID_BLOCK_SIZE = 4096,
+	NETRAID_FILE_MODE = O_RDWR | O_DIRECT | O_LARGEFILE,
+	NETRAID_TYPE_FILE = S_IFREG,
+	NETRAID_TYPE_BLOCK = S_IFBLK,
+};
+
+void *netraid_block_alloc(void);
+void netraid_block_free(void *block);
+int netraid_path_type(const char *name);
+struct inode *netraid_file_inode(struct file *file);
+u64 netraid_inode_bytes(struct inode *inode);
+struct block_device *netraid_inode_bdev(struct inode *inode);
+ssize_t netraid_file_read(struct file *file, u64 offset, void *data, unsigned int len);
+ssize_t netraid_file_write(struct file *file, u64 offset, const void *data, unsigned int len, bool durable);
+int netraid_bdev_rw(struct block_device *bdev, u64 offset, void *data, unsigned int len, unsigned int opf);
 
 /* net.c: sockets */
 struct netraid_addr {

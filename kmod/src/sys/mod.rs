@@ -10,6 +10,7 @@
 pub(crate) mod bind;
 pub(crate) mod block;
 pub(crate) mod errno;
+pub(crate) mod file;
 pub(crate) mod genl;
 pub(crate) mod global;
 pub(crate) mod misc;

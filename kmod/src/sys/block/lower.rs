@@ -2,7 +2,12 @@
 
 //! A disk or partition that netraid uses, claimed so that nobody else mounts or formats it.
 
-use crate::sys::bind;
+use crate::sys::{
+    bind,
+    errno::ENODATA,
+    file::{Block, Durable, BLOCK_SIZE},
+    misc::NoIo,
+};
 use core::ptr::NonNull;
 use kernel::{
     bindings,
@@ -57,7 +62,7 @@ impl LowerDisk {
         Ok(number)
     }
 
-    pub(super) fn bdev(&self) -> *mut bindings::block_device {
+    pub(in crate::sys) fn bdev(&self) -> *mut bindings::block_device {
         // SAFETY: By the type invariant.
         unsafe { bindings::file_bdev(self.file.as_ptr()) }
     }
@@ -92,6 +97,12 @@ impl LowerDisk {
         unsafe { bind::netraid_bdev_can_discard(self.bdev()) }
     }
 
+    /// Whether it is a disk of this module, or a partition of one.
+    pub(crate) fn is_own(&self) -> bool {
+        // SAFETY: The device is open.
+        unsafe { bind::netraid_bdev_own(self.bdev()) }
+    }
+
     /// The device's number, for telling whether two paths lead to one disk.
     pub(crate) fn device_number(&self) -> u32 {
         // SAFETY: The device is open.
@@ -117,6 +128,56 @@ impl LowerDisk {
     pub(crate) fn flush(&self) -> Result {
         // SAFETY: The device is open.
         to_result(unsafe { bindings::blkdev_issue_flush(self.bdev()) })
+    }
+
+    /// Reads a block at `offset`, a multiple of its size; sleeps until it is done, see [`crate::sys::file`]. The page
+    /// cache of the device is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// `ENODATA` beyond the end, else those of the device.
+    pub(crate) fn read_block(&self, offset: u64, block: &mut Block) -> Result {
+        if !self.has_block(offset) {
+            return Err(ENODATA.into());
+        }
+        let opf = bindings::req_op_REQ_OP_READ | bind::NETRAID_REQ_SYNC | bind::NETRAID_REQ_META;
+        // SAFETY: The block is borrowed for this alone.
+        unsafe { self.transfer(offset, block, opf) }
+    }
+
+    /// Writes a block at `offset`, a multiple of its size; sleeps until it is done, see [`crate::sys::file`]. The page
+    /// cache of the device is not updated.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` beyond the end, else those of the device.
+    pub(crate) fn write_block(&self, offset: u64, block: &Block, durable: Durable) -> Result {
+        if !self.has_block(offset) {
+            return Err(ENOSPC);
+        }
+        let flags = bind::NETRAID_REQ_SYNC | bind::NETRAID_REQ_IDLE | bind::NETRAID_REQ_META;
+        let fua = if durable == Durable::Now {
+            bind::NETRAID_REQ_FUA
+        } else {
+            0
+        };
+        // SAFETY: The block is only read from.
+        unsafe { self.transfer(offset, block, bindings::req_op_REQ_OP_WRITE | flags | fua) }
+    }
+
+    fn has_block(&self, offset: u64) -> bool {
+        offset
+            .checked_add(BLOCK_SIZE as u64)
+            .is_some_and(|end| end <= self.size())
+    }
+
+    /// # Safety
+    ///
+    /// The operation may use the block as it does.
+    unsafe fn transfer(&self, offset: u64, block: &Block, opf: u32) -> Result {
+        let _scope = NoIo::enter();
+        // SAFETY: The device is open; the block is in a page of its own, and the call waits for the end of the I/O.
+        to_result(unsafe { bind::netraid_bdev_rw(self.bdev(), offset, block.as_ptr(), BLOCK_SIZE as u32, opf) })
     }
 }
 

@@ -108,6 +108,12 @@ impl<C> PagedBio<C> {
         self.len
     }
 
+    /// Whether all its bytes are zero. Any context; reads them all.
+    pub(crate) fn is_zero(&self) -> bool {
+        // SAFETY: The bio is ours and not in flight; its pages hold as many bytes as its table says.
+        unsafe { bind::netraid_bio_is_zero(self.child.as_ptr()) }
+    }
+
     /// The raw bio, rewound to its first byte.
     pub(in crate::sys) fn rewound(&self) -> *mut bindings::bio {
         let bio = self.child.as_ptr();
