@@ -4,8 +4,10 @@
 //! [`cmd`] has one file for each sub-command. They talk to the kernel through [`nl`], which turns the attribute sets
 //! generated from the spec ([`gen`]) into messages, and look at the machine through [`disk::Host`]. [`model`] adds to
 //! what the kernel told what follows from it, [`output`] shows it. Everything a command touches is in its [`Env`], so
-//! that the tests can run the whole program without a kernel. [`meta`] is the metadata of mirrors in files and on
-//! devices, which `bitmap` works on without the kernel.
+//! that the tests can run the whole program without a kernel.
+//!
+//! What has to be known of a mirror to bring it up after a restart is in [`config`]. [`meta`] is the metadata of mirrors
+//! in files and on devices, which `bitmap` works on without the kernel; where it may be is told by [`place`].
 
 pub mod addr;
 pub mod cli;

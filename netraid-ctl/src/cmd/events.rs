@@ -80,6 +80,7 @@ fn event_line(event: gen::Event) -> String {
     let mirror = event.mirror.map(Mirror::from);
     let what = match &mirror {
         Some(mirror) if deleted => mirror.name.clone(),
+        Some(mirror) if kind == EventKind::StandingChanged => standing(mirror),
         Some(mirror) => line(mirror, event.leg_id),
         None => String::new(),
     };
@@ -93,6 +94,18 @@ fn event_line(event: gen::Event) -> String {
         event_word(kind),
         reason.unwrap_or_default()
     )
+}
+
+/// A mirror with what is out of the ordinary about it.
+fn standing(mirror: &Mirror) -> String {
+    let mut flags = mirror.flags();
+    flags.extend(mirror.told.inconsistent.then_some("inconsistent"));
+    let flags = if flags.is_empty() {
+        "in order".to_owned()
+    } else {
+        flags.join(", ")
+    };
+    format!("{} ({}), {flags}", mirror.name, mirror.role)
 }
 
 /// A mirror, or one leg of it, in one line.

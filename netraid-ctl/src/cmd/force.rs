@@ -4,6 +4,7 @@
 use anyhow::{anyhow, Result};
 
 use super::load::{loaded, start, Start};
+use super::peers::Peers;
 use super::promote::tell_source;
 use super::support::confirm;
 use crate::cli::Force;
@@ -24,10 +25,14 @@ pub(super) fn run(args: &Force, env: &mut Env<'_>) -> Result<Status> {
     }
     explain(&before, env)?;
     if !before.told.last_owner && !args.override_ {
+        let others = match Peers::of(&before).names.as_slice() {
+            [] => "another machine".to_owned(),
+            names => names.join(" or "),
+        };
         return Err(anyhow!(
             "cannot {action}: this machine was not its last source as far as it knows, so that its data may be older \
-             than that of another machine; start the mirror where it was last in service, or say --override if that \
-             machine is lost"
+             than that of {others}; start the mirror where it was last in service, or say --override if that machine \
+             is lost"
         ));
     }
     confirm(

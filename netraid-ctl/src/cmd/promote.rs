@@ -50,11 +50,18 @@ fn become_source(args: &Start, action: &str, env: &mut Env<'_>) -> Result<Status
     }
     let end = env.clock.now().saturating_add(args.wait);
     let mut retried = false;
+    // Without a connection that could go, the refusal is final.
+    let connected = before.legs.iter().any(Leg::is_connected);
     while let Err(error) = start(&before, load::Start::new(StartMode::Source), stream.client()) {
         let NlError::Refused(refusal) = error else {
             return Err(refused(action, error, |_| None));
         };
-        match outlast(name, action, &mut stream, env, end)? {
+        let silence = if connected {
+            outlast(name, action, &mut stream, env, end)?
+        } else {
+            Silence::Pointless
+        };
+        match silence {
             Silence::Over if !std::mem::replace(&mut retried, true) => {}
             Silence::TooLong => {
                 return Err(anyhow!(Failure::Timeout(format!(

@@ -176,3 +176,21 @@ fn watch_prints_the_status_again_when_it_changes() {
     assert!(out.contains("There are no mirrors"), "{out}");
     assert!(!out.contains('\x1b'), "no terminal, no control characters");
 }
+
+#[test]
+fn a_change_of_the_flags_is_told_with_the_flags() {
+    let fake = Fake::new(vec![source("data")]);
+    for (at, corrupt) in [(1, true), (2, false)] {
+        fake.later(at * SECOND, move |world| {
+            world.mirrors[0].data_corrupt = corrupt;
+            Delivery::Event(world.event(EventKind::StandingChanged))
+        });
+    }
+    fake.later(3 * SECOND, delete);
+    let out = run(&fake, "events data").out;
+    assert!(
+        out.contains("#1 standing changed: data (source), DATA CORRUPT\n")
+            && out.contains("#2 standing changed: data (source), in order\n"),
+        "{out}"
+    );
+}

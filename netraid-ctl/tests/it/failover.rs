@@ -77,7 +77,9 @@ fn a_machine_that_was_not_the_last_owner_is_forced_only_with_override_and_a_seco
     let ran = run_on(&machine, &fake, "force data --yes");
     assert_eq!((ran.status, fake.requests().len()), (2, 0));
     assert!(
-        ran.err.contains("was not its last source as far as it knows") && ran.err.contains("say --override"),
+        ran.err
+            .contains("may be older than that of adam; start the mirror where it was last")
+            && ran.err.contains("say --override"),
         "{}",
         ran.err
     );

@@ -132,3 +132,24 @@ fn an_inconsistent_disk_is_refused_at_once() {
     assert!(ran.err.contains("in the middle of a resync"), "{}", ran.err);
     assert_eq!((fake.requests().len(), fake.0.borrow().now), (1, Duration::ZERO));
 }
+
+#[test]
+fn a_refusal_without_a_connection_is_final() {
+    let alone = gen::Mirror {
+        leg: vec![gen::Leg {
+            connection: Some(Connection::Disconnected),
+            ..crate::mirrors::leg(1)
+        }],
+        ..target("data")
+    };
+    for command in ["promote data", "start data"] {
+        let fake = Fake::new(vec![alone.clone()]);
+        fake.refuse(
+            16,
+            "could not ask adam how it stands; `netraid-ctl force data` goes on without it",
+        );
+        let ran = run(&fake, command);
+        assert_eq!((ran.status, fake.requests().len()), (2, 1));
+        assert!(ran.err.contains("could not ask adam"), "{}", ran.err);
+    }
+}
