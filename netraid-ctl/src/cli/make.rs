@@ -44,9 +44,13 @@ pub struct Create {
     /// What the disk holds stays, and is copied to targets (the default)
     #[arg(long)]
     pub existing: bool,
-    /// Where to listen for machines that ask whether this one is in service, and for the source once this machine is
-    /// a target [default: [::]:7900, or the next port that is free]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Where to listen.
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        help = "Where to listen for machines that ask whether this one is in service, and for the source once this \
+                machine is a target [default: [::]:7900, or the next port that is free]"
+    )]
     pub listen: Option<String>,
     /// Bytes that one bit of the bitmap stands for: a power of two from 4K to 1G [default: 64K, more on large disks]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size)]

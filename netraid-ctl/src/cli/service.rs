@@ -77,8 +77,12 @@ pub struct Demote {
     /// The mirror.
     #[command(flatten)]
     pub mirror: Name,
-    /// Where to listen for the source [default: where the mirror listens now, else [::]:7900]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Where to listen.
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        help = "Where to listen for the source [default: where the mirror listens now, else [::]:7900]"
+    )]
     pub listen: Option<String>,
     /// How the liveness of the connection is judged.
     #[command(flatten)]
