@@ -135,17 +135,23 @@ fn past(of: &Generations) -> impl Iterator<Item = u64> + '_ {
     all.filter(|&generation| generation != 0)
 }
 
-/// Begins another generation; the one before, if there was one, becomes the newest of the past.
+/// Begins another generation, 0 where the disk holds nothing any more; the one before, if there was one, becomes the
+/// newest of the past.
 pub fn rotate(current: &mut u64, history: &mut [u64; HISTORY], next: u64) {
-    if *current == next {
+    let before = core::mem::replace(current, next);
+    if before == next || before == 0 {
         return;
     }
-    if *current != 0 {
-        history.rotate_right(1);
-        let [newest, ..] = history;
-        *newest = *current;
+    // One that is in the past already only moves to the front, so that no other is forgotten for it.
+    let place = history
+        .iter()
+        .position(|&generation| generation == before || generation == 0);
+    let end = place.map_or(HISTORY, |place| place.saturating_add(1));
+    if let Some(front) = history.get_mut(..end) {
+        front.rotate_right(1);
     }
-    *current = next;
+    let [newest, ..] = history;
+    *newest = before;
 }
 
 #[cfg(test)]
@@ -213,5 +219,10 @@ mod tests {
         }
         rotate(&mut current, &mut history, 10);
         assert_eq!((current, history), (10, [9, 8, 7, 6, 5, 4, 3, 2]));
+        rotate(&mut current, &mut history, 8);
+        assert_eq!((current, history), (8, [10, 9, 8, 7, 6, 5, 4, 3]));
+        rotate(&mut current, &mut history, 10);
+        rotate(&mut current, &mut history, 0);
+        assert_eq!((current, history), (0, [10, 8, 9, 7, 6, 5, 4, 3]));
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The decisions of the handshake: every combination of what they depend on, against the tables in
-//! the documentation of the module written down a second time.
+//! The target's side of the handshake: every combination of what it depends on, against the table
+//! in the documentation of the module written down a second time.
 
 #![allow(
     clippy::type_complexity,
@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and says all it means in one place"
 )]
 
+use netraid_core::generation::Generations;
 use netraid_core::handshake::*;
 use netraid_core::name::Name;
 use netraid_core::state::Role;
@@ -34,7 +35,7 @@ fn hello() -> Hello {
         known_instance: NO_ID,
         session: 1,
         size: 1 << 30,
-        generation: 1,
+        generation: 5,
         known_generation: 0,
         chunk_size: 65536,
         logical_block_size: 4096,
@@ -43,6 +44,8 @@ fn hello() -> Hello {
         timeout_ms: 5000,
         mirror_name: name("data"),
         node_name: name("eve"),
+        history: [4, 3, 0, 0, 0, 0, 0, 0],
+        listen_port: 0,
     }
 }
 
@@ -56,6 +59,23 @@ fn target() -> TargetFacts {
         logical_block_size: 512,
         connected: None,
         device_in_use: false,
+        mine: FRESH,
+        yielded: false,
+    }
+}
+
+const FRESH: Generations = at(0, 0, 0);
+
+const ACCEPT: Accept = Accept {
+    replaces: false,
+    binds: false,
+};
+
+const fn at(current: u64, base: u64, older: u64) -> Generations {
+    Generations {
+        current,
+        base,
+        history: [older, 0, 0, 0, 0, 0, 0, 0],
     }
 }
 
@@ -75,14 +95,15 @@ fn refusal(facts: &TargetFacts, hello: &Hello) -> (RefuseCode, String) {
 type Fault = (RefuseCode, fn(&mut TargetFacts, &mut Hello));
 
 /// The questions in the order of the table.
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 9] = [
     (RefuseCode::Malformed, |_, hello| hello.timeout_ms = 0),
     (RefuseCode::OtherMirror, |facts, _| facts.mirror_name = name("other")),
-    (RefuseCode::NotTarget, |facts, _| facts.role = Role::Source),
     (RefuseCode::OtherUuid, |facts, _| facts.mirror_uuid = Some(OTHER)),
+    (RefuseCode::NotTarget, |facts, _| facts.role = Role::Source),
     (RefuseCode::Taken, |facts, _| facts.connected = connected(OTHER)),
     (RefuseCode::TooSmall, |facts, _| facts.disk_size -= 512),
     (RefuseCode::BlockSize, |facts, _| facts.logical_block_size = 8192),
+    (RefuseCode::Newer, |facts, _| facts.mine = at(6, 0, 5)),
     (RefuseCode::Busy, |facts, _| facts.device_in_use = true),
 ];
 
@@ -155,10 +176,10 @@ fn the_same_machine_replaces_its_dead_connection() {
     };
     assert_eq!(
         target_decide(&facts, &hello()),
-        Ok(Accept {
+        Ok(Verdict::Accept(Accept {
             replaces: true,
-            binds: false
-        })
+            ..ACCEPT
+        }))
     );
 }
 
@@ -170,10 +191,7 @@ fn a_disk_without_a_mirror_is_bound_to_the_first_source() {
     };
     assert_eq!(
         target_decide(&facts, &hello()),
-        Ok(Accept {
-            replaces: false,
-            binds: true
-        })
+        Ok(Verdict::Accept(Accept { binds: true, ..ACCEPT }))
     );
 }
 
@@ -229,158 +247,95 @@ fn a_hello_that_makes_no_sense_is_refused() {
     }
 }
 
-fn source() -> SourceFacts {
-    SourceFacts {
-        session: 1,
-        features: features::PAYLOAD_CRC,
-        size: 1 << 30,
-        logical_block_size: 4096,
-        known_instance: Some(RUN),
-        known_generation: 8,
-        offered_generation: 9,
-        dirty_chunks: 0,
-        paused: false,
-        full: false,
-    }
-}
+/// What a disk holds, seen from the source with current generation 5 and history 4, 3, and the source's base for it.
+const HOLDINGS: [(&str, Generations, u64); 9] = [
+    ("nothing", FRESH, 0),
+    ("same", at(5, 0, 0), 0),
+    ("older", at(4, 0, 3), 4),
+    ("far older", at(3, 0, 2), 4),
+    ("newer", at(6, 5, 5), 0),
+    ("far newer", at(7, 6, 5), 0),
+    ("forked", at(8, 4, 4), 4),
+    ("far forked", at(8, 0, 3), 4),
+    ("unrelated", at(77, 0, 78), 0),
+];
 
-fn welcome() -> Welcome {
-    Welcome {
-        version_minor: 0,
-        flags: WelcomeFlags::NONE,
-        features: 0,
-        node_uuid: OTHER,
-        instance: RUN,
-        known_instance: RUN,
-        session: 1,
-        size: 1 << 30,
-        generation: 8,
-        logical_block_size: 512,
-        max_payload: MAX_PAYLOAD,
-        node_name: name("adam"),
-    }
-}
-
-/// What the plan should be, written as the promise it keeps: marks are believed only when they
-/// speak of this very run of the target and of data that this source gave it.
-fn promised(facts: &SourceFacts, welcome: &Welcome) -> Plan {
-    let has = |flag| welcome.flags.contains(flag);
-    let believed = facts.known_instance == Some(welcome.instance)
-        && (welcome.generation == facts.known_generation || welcome.generation == facts.offered_generation)
-        && !has(WelcomeFlags::FRESH)
-        && !facts.full;
-    let merge_map = has(WelcomeFlags::HAS_MAP);
-    match (facts.paused, believed) {
-        (true, _) => Plan::StayPaused {
-            full: !believed,
-            merge_map,
-        },
-        (false, false) => Plan::Full,
-        (false, true) if facts.dirty_chunks > 0 || merge_map || has(WelcomeFlags::INCONSISTENT) => {
-            Plan::Partial { merge_map }
-        }
-        (false, true) => Plan::InSync,
-    }
-}
-
-/// All 3 * 3 * 4 * 2^6 combinations of what the plan depends on. Covers: S24, S25.
+/// Which direction is refused, in every combination of what a disk holds and whether that is given up.
+/// Covers: S97.
 #[test]
-fn the_plan_keeps_its_promise_in_every_combination() {
-    let mut seen = [0u32; 4];
-    for known_instance in [None, Some(RUN), Some(OTHER)] {
-        for dirty_chunks in [0, 1, u64::MAX] {
-            for generation in [0, 7, 8, 9] {
-                for bits in 0u32..64 {
-                    let bit = |number: u32| bits >> number & 1 == 1;
-                    let facts = SourceFacts {
-                        known_instance,
-                        dirty_chunks,
-                        paused: bit(0),
-                        full: bit(1),
-                        ..source()
-                    };
-                    let flags = WelcomeFlags::NONE
-                        .with(WelcomeFlags::INCONSISTENT, bit(2))
-                        .with(WelcomeFlags::FRESH, bit(3))
-                        .with(WelcomeFlags::HAS_MAP, bit(4))
-                        .with(WelcomeFlags::DISCARD_OK, bit(5));
-                    let welcome = Welcome {
-                        flags,
-                        generation,
-                        ..welcome()
-                    };
-                    let plan = source_decide(&facts, &welcome);
-                    assert_eq!(plan, promised(&facts, &welcome), "{facts:?} {welcome:?}");
-                    seen[match plan {
-                        Plan::InSync => 0,
-                        Plan::Partial { .. } => 1,
-                        Plan::Full => 2,
-                        Plan::StayPaused { .. } => 3,
-                        Plan::Refuse(code) => panic!("refused with {code:?}"),
-                    }] += 1;
-                }
-            }
+fn what_nobody_gave_up_is_not_overwritten() {
+    for (what, mine, known_generation) in HOLDINGS {
+        for yielded in [false, true] {
+            let facts = TargetFacts {
+                mine,
+                yielded,
+                ..target()
+            };
+            let hello = Hello {
+                known_generation,
+                ..hello()
+            };
+            let expected = match what {
+                _ if yielded => None,
+                "newer" | "far newer" => Some(RefuseCode::Newer),
+                "forked" | "far forked" => Some(RefuseCode::SplitBrain),
+                "unrelated" => Some(RefuseCode::Unrelated),
+                _ => None,
+            };
+            let decided = target_decide(&facts, &hello);
+            assert_eq!(decided.err().map(|refusal| refusal.code), expected, "{what}, {yielded}");
         }
     }
-    assert!(seen.iter().all(|&times| times > 0), "every plan occurs: {seen:?}");
 }
 
+/// Covers: S97.
 #[test]
-fn an_interrupted_resync_of_the_same_instance_goes_on_with_the_marks() {
-    let welcome = Welcome {
-        flags: WelcomeFlags::INCONSISTENT,
-        ..welcome()
-    };
-    let facts = SourceFacts {
-        dirty_chunks: 5,
-        ..source()
-    };
-    assert_eq!(source_decide(&facts, &welcome), Plan::Partial { merge_map: false });
-    let nothing_left = SourceFacts {
-        dirty_chunks: 0,
-        ..facts
-    };
-    assert_eq!(
-        source_decide(&nothing_left, &welcome),
-        Plan::Partial { merge_map: false }
-    );
-}
-
-#[test]
-fn a_restarted_target_is_copied_in_full() {
-    let welcome = Welcome {
-        instance: OTHER,
-        ..welcome()
-    };
-    assert_eq!(source_decide(&source(), &welcome), Plan::Full);
-}
-
-#[test]
-fn a_welcome_that_breaks_an_agreement_is_refused() {
-    let cases: [(RefuseCode, fn(&mut Welcome)); 8] = [
-        (RefuseCode::Malformed, |welcome| welcome.session = 2),
-        (RefuseCode::Malformed, |welcome| welcome.features = features::LZ4),
-        (RefuseCode::Malformed, |welcome| welcome.instance = NO_ID),
-        (RefuseCode::Malformed, |welcome| welcome.node_uuid = NO_ID),
-        (RefuseCode::Malformed, |welcome| welcome.logical_block_size = 0),
-        (RefuseCode::Malformed, |welcome| welcome.max_payload = 2048),
-        (RefuseCode::TooSmall, |welcome| welcome.size -= 512),
-        (RefuseCode::BlockSize, |welcome| welcome.logical_block_size = 8192),
-    ];
-    for (code, fault) in cases {
-        let mut welcome = welcome();
-        fault(&mut welcome);
-        assert_eq!(source_decide(&source(), &welcome), Plan::Refuse(code));
-        let paused = SourceFacts {
-            paused: true,
-            ..source()
+fn two_sources_that_were_both_written_to_are_a_split_brain_and_no_mistake() {
+    for (what, mine, known_generation) in HOLDINGS {
+        let facts = TargetFacts {
+            role: Role::Source,
+            mine,
+            ..target()
         };
-        assert_eq!(source_decide(&paused, &welcome), Plan::Refuse(code), "paused or not");
+        let hello = Hello {
+            known_generation,
+            ..hello()
+        };
+        let expected = if what.ends_with("forked") {
+            RefuseCode::SplitBrain
+        } else {
+            RefuseCode::NotTarget
+        };
+        let (code, reason) = refusal(&facts, &hello);
+        assert_eq!(code, expected, "{what}");
+        assert!(reason.contains("adam"), "{reason}");
     }
 }
 
 #[test]
-fn the_smaller_of_both_limits_holds() {
-    assert_eq!(payload_limit(4096), 4096);
-    assert_eq!(payload_limit(u32::MAX), MAX_PAYLOAD);
+fn who_asks_is_told_whatever_the_role_unless_the_mirror_is_another_one() {
+    let ask = Hello {
+        flags: HelloFlags::ASK,
+        ..hello()
+    };
+    for &role in Role::ALL {
+        let facts = TargetFacts {
+            role,
+            connected: connected(OTHER),
+            mine: at(8, 4, 4),
+            device_in_use: true,
+            ..target()
+        };
+        assert_eq!(target_decide(&facts, &ask), Ok(Verdict::Tell));
+        let other = TargetFacts {
+            mirror_uuid: Some(OTHER),
+            ..facts
+        };
+        assert_eq!(refusal(&other, &ask).0, RefuseCode::OtherUuid);
+        let other = TargetFacts {
+            mirror_name: name("other"),
+            ..facts
+        };
+        assert_eq!(refusal(&other, &ask).0, RefuseCode::OtherMirror);
+    }
 }

@@ -14,6 +14,7 @@
 
 use netraid_core::crc32c::crc32c;
 use netraid_core::name::{Name, Text};
+use netraid_core::state::Role;
 use netraid_core::wire::*;
 use std::fmt::Write;
 use std::path::Path;
@@ -42,6 +43,8 @@ fn hello() -> Hello {
         timeout_ms: 5000,
         mirror_name: Name::new("data").unwrap(),
         node_name: Name::new("eve").unwrap(),
+        history: [8, 7, 6, 5, 4, 3, 2, 1],
+        listen_port: 7900,
     }
 }
 
@@ -50,7 +53,9 @@ fn welcome() -> Welcome {
         version_minor: VERSION_MINOR,
         flags: WelcomeFlags::INCONSISTENT
             .with(WelcomeFlags::HAS_MAP, true)
-            .with(WelcomeFlags::DISCARD_OK, true),
+            .with(WelcomeFlags::DISCARD_OK, true)
+            .with(WelcomeFlags::YIELDED, true)
+            .with(WelcomeFlags::BOUND, true),
         features: features::PAYLOAD_CRC,
         node_uuid: id(0x90),
         instance: id(0xb0),
@@ -61,6 +66,9 @@ fn welcome() -> Welcome {
         logical_block_size: 512,
         max_payload: MAX_PAYLOAD,
         node_name: Name::new("adam").unwrap(),
+        base: 7,
+        history: [6, 5, 0, 0, 0, 0, 0, 0],
+        role: Role::Target,
     }
 }
 
@@ -156,7 +164,9 @@ fn messages() -> Vec<(Kind, Vec<u8>)> {
                     },
                     &[],
                 ),
-                Kind::Ping | Kind::Pong | Kind::Pause | Kind::Resume | Kind::Bye => message(plain, &[]),
+                Kind::Ping | Kind::Pong | Kind::Pause | Kind::Resume | Kind::Bye | Kind::Takeover => {
+                    message(plain, &[])
+                }
             };
             (kind, bytes)
         })
@@ -226,6 +236,37 @@ fn magic_and_kind_stand_where_a_packet_filter_looks() {
     }
 }
 
+/// What a machine of minor version 0 sends is understood, and ends before what was appended.
+#[test]
+fn greetings_of_the_first_minor_version_decode_with_defaults() {
+    let bytes = hello().encode();
+    let expected = Hello {
+        history: [0; 8],
+        listen_port: 0,
+        ..hello()
+    };
+    for len in HELLO_MIN_LEN..HELLO_LEN {
+        assert_eq!(Hello::decode(&bytes[..len]), Ok(expected), "{len} bytes");
+    }
+    let bytes = welcome().encode();
+    let expected = Welcome {
+        base: 0,
+        history: [0; 8],
+        ..welcome()
+    };
+    for len in WELCOME_MIN_LEN..WELCOME_LEN {
+        assert_eq!(Welcome::decode(&bytes[..len]), Ok(expected), "{len} bytes");
+    }
+}
+
+/// Nothing may be done against a machine whose role is of a later version.
+#[test]
+fn a_role_that_is_not_known_counts_as_source() {
+    let mut bytes = welcome().encode();
+    bytes[WELCOME_LEN - 8] = 77;
+    assert_eq!(Welcome::decode(&bytes).unwrap().role, Role::Source);
+}
+
 #[test]
 fn the_numbers_of_the_kinds_are_fixed() {
     for (number, kind) in (1u8..).zip(Kind::ALL) {
@@ -233,5 +274,5 @@ fn the_numbers_of_the_kinds_are_fixed() {
         assert_eq!(Kind::from_number(number), Some(kind));
     }
     assert_eq!(Kind::from_number(0), None);
-    assert_eq!(Kind::from_number(20), None);
+    assert_eq!(Kind::from_number(21), None);
 }

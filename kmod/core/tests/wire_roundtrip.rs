@@ -11,6 +11,7 @@
 
 use netraid_core::crc32c::crc32c;
 use netraid_core::name::{Name, Text};
+use netraid_core::state::Role;
 use netraid_core::wire::*;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -57,8 +58,8 @@ fn header() -> impl Strategy<Value = Header> {
                     Kind::Write | Kind::ReadReply => (sectors * 512, offset & !511, data),
                     Kind::Read => (0, offset & !511, data),
                     Kind::Discard | Kind::Zeroes => (0, offset & !511, (span & !511).max(512)),
-                    Kind::Hello => (control.max(HELLO_LEN as u32), offset, span),
-                    Kind::Welcome => (control.max(WELCOME_LEN as u32), offset, span),
+                    Kind::Hello => (control.max(HELLO_MIN_LEN as u32), offset, span),
+                    Kind::Welcome => (control.max(WELCOME_MIN_LEN as u32), offset, span),
                     Kind::Refuse | Kind::Reply => (control.max(REPLY_MIN_LEN as u32), offset, span),
                     Kind::Ack => (count as u32 * ACK_LEN as u32, offset, span),
                     Kind::Map => (count as u32 * 8, offset, count),
@@ -74,12 +75,13 @@ fn hello() -> impl Strategy<Value = Hello> {
         any::<[Id; 4]>(),
         any::<[u64; 5]>(),
         any::<[u32; 6]>(),
-        any::<u16>(),
+        any::<[u16; 2]>(),
         name(),
         name(),
+        any::<[u64; 8]>(),
     )
-        .prop_map(|(ids, longs, words, version_minor, mirror_name, node_name)| Hello {
-            version_minor,
+        .prop_map(|(ids, longs, words, shorts, mirror_name, node_name, history)| Hello {
+            version_minor: shorts[0],
             flags: HelloFlags::from_bits(words[0]),
             features: longs[0],
             mirror_uuid: ids[0],
@@ -97,18 +99,22 @@ fn hello() -> impl Strategy<Value = Hello> {
             timeout_ms: words[5],
             mirror_name,
             node_name,
+            history,
+            listen_port: shorts[1],
         })
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {
     (
         any::<[Id; 3]>(),
-        any::<[u64; 4]>(),
+        any::<[u64; 5]>(),
         any::<[u32; 3]>(),
         any::<u16>(),
         name(),
+        any::<[u64; 8]>(),
+        prop::sample::select(Role::ALL),
     )
-        .prop_map(|(ids, longs, words, version_minor, node_name)| Welcome {
+        .prop_map(|(ids, longs, words, version_minor, node_name, history, role)| Welcome {
             version_minor,
             flags: WelcomeFlags::from_bits(words[0]),
             features: longs[0],
@@ -121,6 +127,9 @@ fn welcome() -> impl Strategy<Value = Welcome> {
             logical_block_size: words[1],
             max_payload: words[2],
             node_name,
+            base: longs[4],
+            history,
+            role,
         })
 }
 
@@ -188,7 +197,7 @@ proptest! {
     #[test]
     fn a_hello_survives_the_wire_and_what_is_appended(hello in hello(), more in prop::collection::vec(any::<u8>(), 0..9)) {
         let mut bytes = hello.encode().to_vec();
-        prop_assert!(Hello::decode(&bytes[..HELLO_LEN - 1]).is_err(), "never shorter");
+        prop_assert!(Hello::decode(&bytes[..HELLO_MIN_LEN - 1]).is_err(), "never shorter");
         bytes.extend(more);
         prop_assert_eq!(Hello::decode(&bytes), Ok(hello));
     }
@@ -196,13 +205,13 @@ proptest! {
     #[test]
     fn a_welcome_survives_the_wire_and_what_is_appended(welcome in welcome(), more in prop::collection::vec(any::<u8>(), 0..9)) {
         let mut bytes = welcome.encode().to_vec();
-        prop_assert!(Welcome::decode(&bytes[..WELCOME_LEN - 1]).is_err(), "never shorter");
+        prop_assert!(Welcome::decode(&bytes[..WELCOME_MIN_LEN - 1]).is_err(), "never shorter");
         bytes.extend(more);
         prop_assert_eq!(Welcome::decode(&bytes), Ok(welcome));
     }
 
     #[test]
-    fn refusals_and_replies_survive_the_wire(number in 0u32..15, reason in text()) {
+    fn refusals_and_replies_survive_the_wire(number in 0u32..17, reason in text()) {
         let mut buffer = [0xffu8; REFUSE_MAX_LEN];
         let refuse = Refuse::new(RefuseCode::from_number(number), reason);
         prop_assert_eq!(Refuse::decode(refuse.encode(&mut buffer)), Ok(refuse));

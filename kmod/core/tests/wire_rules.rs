@@ -121,7 +121,7 @@ fn discards_and_zeroes_cover_whole_sectors_and_carry_nothing() {
 #[test]
 fn messages_without_payload_have_none() {
     use Kind::*;
-    for kind in [Flush, Ping, Pong, ResyncStart, ResyncDone, Pause, Resume, Bye] {
+    for kind in [Flush, Ping, Pong, ResyncStart, ResyncDone, Pause, Resume, Bye, Takeover] {
         assert_eq!(error(Header::new(kind)), None);
         assert_eq!(
             error(Header {
@@ -136,8 +136,8 @@ fn messages_without_payload_have_none() {
 #[test]
 fn the_handshake_may_be_longer_but_not_shorter_and_not_endless() {
     for (kind, least) in [
-        (Kind::Hello, HELLO_LEN),
-        (Kind::Welcome, WELCOME_LEN),
+        (Kind::Hello, HELLO_MIN_LEN),
+        (Kind::Welcome, WELCOME_MIN_LEN),
         (Kind::Refuse, REFUSE_MIN_LEN),
         (Kind::Reply, REPLY_MIN_LEN),
     ] {
@@ -309,7 +309,7 @@ fn names_in_a_handshake_are_texts_of_their_length() {
     );
     let mut bytes = [0u8; WELCOME_LEN];
     bytes[2] = 1;
-    bytes[WELCOME_LEN - 64] = 0xff;
+    bytes[WELCOME_MIN_LEN - 64] = 0xff;
     assert!(matches!(
         Welcome::decode(&bytes),
         Err(WireError::BadText {

@@ -6,10 +6,19 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use netraid_core::generation::Generations;
 use netraid_core::handshake::{source_decide, target_decide, SourceFacts, TargetFacts};
 use netraid_core::name::Name;
 use netraid_core::state::Role;
 use netraid_core::wire::{map_words, Ack, Hello, Refuse, Reply, Welcome};
+
+fn generations() -> Generations {
+    Generations {
+        current: 1,
+        base: 2,
+        history: [2, 3, 4, 5, 6, 7, 8, 9],
+    }
+}
 
 fn target() -> TargetFacts {
     TargetFacts {
@@ -21,6 +30,8 @@ fn target() -> TargetFacts {
         logical_block_size: 512,
         connected: None,
         device_in_use: false,
+        mine: generations(),
+        yielded: false,
     }
 }
 
@@ -30,10 +41,11 @@ fn source(welcome: &Welcome) -> SourceFacts {
         features: u64::MAX,
         size: 1 << 30,
         logical_block_size: 4096,
-        known_instance: Some(welcome.instance),
-        known_generation: 1,
-        offered_generation: 2,
-        dirty_chunks: 0,
+        mine: generations(),
+        known_node: welcome.node_uuid,
+        known_instance: welcome.instance,
+        prepared: false,
+        is_new: false,
         paused: false,
         full: false,
     }
@@ -47,6 +59,9 @@ fuzz_target!(|data: &[u8]| {
             assert!(!refusal.reason.is_empty());
         }
         facts.mirror_name = hello.mirror_name;
+        let _ = target_decide(&facts, &hello);
+        facts.role = Role::Source;
+        facts.mirror_uuid = Some(hello.mirror_uuid);
         let _ = target_decide(&facts, &hello);
     }
     if let Ok(welcome) = Welcome::decode(data) {

@@ -34,7 +34,7 @@
 //! | Was a full copy asked for, or is it another machine than the marks speak of? | [`Copying::Everything`] |
 //! | Does it hold nothing, and both operators say that the copies are the same? | [`Copying::Marked`] |
 //! | Does it hold nothing, and the source was new when it was made? | [`Copying::Written`] |
-//! | Do the marks of both sides not cover every difference? | [`Copying::Everything`] |
+//! | Do the marks of both sides not cover every difference, or does it not tell its own? | [`Copying::Everything`] |
 //! | otherwise | [`Copying::Marked`] |
 //!
 //! A target in the middle of a resync is brought up to date with what is marked: a mark is cleared only when the copy
@@ -63,22 +63,14 @@ pub const LOGICAL_BLOCK_SIZE: RangeInclusive<u32> = 512..=65_536;
 
 /// What a source holds, as its Hello says.
 #[must_use]
-pub fn generations_of_source(hello: &Hello) -> Generations {
-    Generations {
-        current: hello.generation,
-        base: hello.known_generation,
-        history: hello.history,
-    }
+pub const fn generations_of_source(hello: &Hello) -> Generations {
+    hello.generations()
 }
 
 /// What a target holds, as its Welcome says.
 #[must_use]
-pub fn generations_of_target(welcome: &Welcome) -> Generations {
-    Generations {
-        current: welcome.generation,
-        base: welcome.base,
-        history: welcome.history,
-    }
+pub const fn generations_of_target(welcome: &Welcome) -> Generations {
+    welcome.generations()
 }
 
 /// Most bytes of data to put in one message to a side that named a limit.

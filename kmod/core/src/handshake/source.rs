@@ -102,11 +102,19 @@ fn copying(facts: &SourceFacts, welcome: &Welcome) -> Copying {
         Copying::Marked
     } else if fresh && facts.is_new {
         Copying::Written
-    } else if known && related.is_marked() {
+    } else if known && is_covered(related, welcome) {
         Copying::Marked
     } else {
         Copying::Everything
     }
+}
+
+/// Whether the marks cover every difference: those here, and, for what the target wrote itself, its own.
+fn is_covered(related: Relation, welcome: &Welcome) -> bool {
+    let has = |flag| welcome.flags.contains(flag);
+    // It forgets its own marks when a resync begins.
+    let tells = has(WelcomeFlags::HAS_MAP) && !has(WelcomeFlags::INCONSISTENT);
+    related.is_marked() && (related.peer_is_covered() || tells)
 }
 
 /// What in a Welcome a correct target would have refused itself, or never said.

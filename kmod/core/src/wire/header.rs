@@ -4,7 +4,7 @@
 
 use super::codec::{Reader, Writer};
 use super::{Flags, Kind, WireError, HEADER_LEN, MAGIC, MAX_CONTROL, MAX_PAYLOAD, VERSION};
-use super::{ACKS_MAX, ACK_LEN, HELLO_LEN, MAP_MAX_LEN, REFUSE_MIN_LEN, REPLY_MIN_LEN, WELCOME_LEN};
+use super::{ACKS_MAX, ACK_LEN, HELLO_MIN_LEN, MAP_MAX_LEN, REFUSE_MIN_LEN, REPLY_MIN_LEN, WELCOME_MIN_LEN};
 use crate::crc32c::crc32c;
 use crate::units::is_sector_aligned;
 
@@ -209,8 +209,8 @@ impl Header {
 /// Least and most bytes of payload of a kind.
 const fn length_limits(kind: Kind) -> (u32, u32) {
     match kind {
-        Kind::Hello => (bytes(HELLO_LEN), MAX_CONTROL),
-        Kind::Welcome => (bytes(WELCOME_LEN), MAX_CONTROL),
+        Kind::Hello => (bytes(HELLO_MIN_LEN), MAX_CONTROL),
+        Kind::Welcome => (bytes(WELCOME_MIN_LEN), MAX_CONTROL),
         Kind::Refuse => (bytes(REFUSE_MIN_LEN), MAX_CONTROL),
         Kind::Reply => (bytes(REPLY_MIN_LEN), MAX_CONTROL),
         Kind::Write => (1, MAX_PAYLOAD),

@@ -25,8 +25,8 @@
 //!
 //! | kind | number | sender | payload | offset, span |
 //! |---|---|---|---|---|
-//! | Hello | 1 | source | [`Hello`] | |
-//! | Welcome | 2 | target | [`Welcome`] | |
+//! | Hello | 1 | source, or who asks | [`Hello`] | |
+//! | Welcome | 2 | target, or who is asked | [`Welcome`] | |
 //! | Refuse | 3 | target | [`Refuse`] | |
 //! | Write | 4 | source | the data | where it goes |
 //! | Flush | 5 | source | | |
@@ -34,15 +34,15 @@
 //! | Zeroes | 7 | source | | what is zeroed |
 //! | Ack | 8 | target | 1 to 64 [`Ack`] | |
 //! | Ping, Pong | 9, 10 | both | | |
-//! | ResyncStart | 11 | source | | span: bytes to be copied |
+//! | ResyncStart | 11 | source | | offset: the generation the target takes; span: bytes to be copied |
 //! | ResyncDone | 12 | source | | offset: the generation the target then holds |
 //! | Pause, Resume | 13, 14 | source | | |
-//! | Reply | 15 | target | [`Reply`]; handle: the kind of the message answered | |
+//! | Reply | 15 | both | [`Reply`]; handle: the kind of the message answered | |
 //! | Map | 16 | target | words of a map | first word, number of words |
 //! | Bye | 17 | both | | |
 //! | Read | 18 | source | | what is read |
 //! | ReadReply | 19 | target | the data | where it is from |
-//! | Takeover | 20 | target | – | answered with a Reply |
+//! | Takeover | 20 | target | | |
 //!
 //! Read and ReadReply are reserved: they decode, and a receiver that has no use for them answers
 //! as to an unexpected message.
@@ -51,24 +51,34 @@
 //!
 //! Another major version is refused by name, before anything else of the header is believed.
 //! Minor versions only append: a payload of the handshake may be longer than known here, never
-//! shorter, and what goes beyond this description is used only after both sides offered the
-//! feature bit for it ([`features`]).
+//! shorter than that of minor version 0, and what one side did not send is zero. What changes the
+//! messages after the handshake is used only after both sides offered the feature bit for it
+//! ([`features`]).
+//!
+//! | minor | new |
+//! |---|---|
+//! | 0 | |
+//! | 1 | Hello and Welcome carry all generations, roles and flags of both sides; Takeover |
 
 pub(crate) mod codec;
 mod error;
+mod greeting;
 mod header;
 mod hello;
 mod kind;
 mod message;
 mod refuse;
+mod welcome;
 
 pub use error::WireError;
+pub use greeting::{HelloFlags, WelcomeFlags};
 pub use header::Header;
-pub use hello::{Hello, HelloFlags, Welcome, WelcomeFlags, HELLO_LEN, WELCOME_LEN};
+pub use hello::{Hello, HELLO_LEN, HELLO_MIN_LEN};
 pub use kind::{Flags, Kind};
 pub use message::{map_words, Ack, AckStatus, Reply, ReplyStatus};
 pub use message::{ACKS_MAX, ACK_LEN, MAP_MAX_LEN, MAP_MAX_WORDS, REPLY_MAX_LEN, REPLY_MIN_LEN};
 pub use refuse::{Refuse, RefuseCode, REFUSE_MAX_LEN, REFUSE_MIN_LEN};
+pub use welcome::{Welcome, WELCOME_LEN, WELCOME_MIN_LEN};
 
 /// The first four bytes of every header.
 pub const MAGIC: [u8; 4] = *b"NRD1";
@@ -108,7 +118,7 @@ pub mod features {
     pub const TLS: u64 = 1 << 4;
     /// Reserved: data is read from the target.
     pub const READ: u64 = 1 << 5;
-    /// Reserved: generations of both sides decide the direction.
+    /// Not used: generations are in the handshake since minor version 1, without a feature.
     pub const GENERATIONS: u64 = 1 << 6;
     /// Reserved: several streams for one leg.
     pub const STREAMS: u64 = 1 << 7;
