@@ -51,7 +51,8 @@ impl kernel::Module for Netraid {
         sys::genl::prepare_sentences();
         control::prepare_registry();
         control::prepare_events();
-        let family = sys::genl::Family::register()?;
+        control::open_desk()?;
+        let family = sys::genl::Family::register().inspect_err(|_| control::close_desk())?;
         pr_info!("loaded\n");
         Ok(Self { family: Some(family) })
     }
@@ -61,6 +62,7 @@ impl Drop for Netraid {
     fn drop(&mut self) {
         // First no new operations, and an end of those that run; then what they left.
         drop(self.family.take());
+        control::close_desk();
         control::clear();
     }
 }

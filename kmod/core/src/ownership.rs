@@ -84,10 +84,6 @@ pub struct Answer {
 }
 
 /// What came of asking another machine.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a sentence lies in place, as there is no allocator"
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// Nothing: it can't be reached, or is not up.
@@ -177,6 +173,10 @@ impl fmt::Display for StartRefusal {
 }
 
 /// What a machine is to be.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a sentence lies in place, as there is no allocator"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartPlan {
     /// The source.

@@ -2,7 +2,7 @@
 
 //! How a mirror is written into a message.
 
-use super::{mirror::Mirror, view::View};
+use super::{metadata::MetaPlace, mirror::Mirror, view::View};
 use crate::{
     leg::LegStatus,
     sys::{
@@ -12,20 +12,22 @@ use crate::{
     },
 };
 use kernel::prelude::*;
-use netraid_core::state::Replication;
+use netraid_core::{meta::MetaFlags, state::Replication};
 
 /// Writes a mirror with its legs; `event_seq` is the number of the last event that is in it.
 pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq: u64) -> Result {
     msg.text(uapi::NETRAID_A_MIRROR_NAME, view.name.as_str())?;
     msg.u32(uapi::NETRAID_A_MIRROR_ID, view.id)?;
-    if let Some(uuid) = view.uuid {
+    let standing = &view.standing;
+    if let Some(uuid) = standing.uuid {
         msg.bytes(uapi::NETRAID_A_MIRROR_UUID, &uuid)?;
     }
     msg.u32(uapi::NETRAID_A_MIRROR_ROLE, view.role.number())?;
     msg.text(uapi::NETRAID_A_MIRROR_DISK, display(&mirror.disk))?;
     msg.uint(uapi::NETRAID_A_MIRROR_SIZE, view.size)?;
-    if let Some(chunk_size) = view.chunk_size {
-        msg.u32(uapi::NETRAID_A_MIRROR_CHUNK_SIZE, chunk_size)?;
+    if let Some(geometry) = standing.geometry {
+        msg.u32(uapi::NETRAID_A_MIRROR_CHUNK_SIZE, geometry.chunk_size())?;
+        msg.uint(uapi::NETRAID_A_MIRROR_CHUNKS, geometry.chunks())?;
     }
     msg.text(uapi::NETRAID_A_MIRROR_NODE_NAME, view.node_name.as_str())?;
     msg.bytes(uapi::NETRAID_A_MIRROR_NODE_UUID, &view.node_uuid)?;
@@ -38,7 +40,7 @@ pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq:
         msg.u32(uapi::NETRAID_A_MIRROR_HEARTBEAT_MS, timing.heartbeat_ms)?;
         msg.u32(uapi::NETRAID_A_MIRROR_TIMEOUT_MS, timing.timeout_ms)?;
     }
-    msg.flag(uapi::NETRAID_A_MIRROR_INCONSISTENT, view.inconsistent)?;
+    msg.flag(uapi::NETRAID_A_MIRROR_INCONSISTENT, view.is_inconsistent())?;
     msg.u32(uapi::NETRAID_A_MIRROR_OPEN_COUNT, view.open_count)?;
     msg.flag(uapi::NETRAID_A_MIRROR_DEVICE_PRESENT, view.device_present)?;
     msg.uint(uapi::NETRAID_A_MIRROR_EVENT_SEQ, event_seq)?;
@@ -47,6 +49,33 @@ pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq:
     }
     if let Some(dirty_chunks) = view.dirty_chunks {
         msg.uint(uapi::NETRAID_A_MIRROR_DIRTY_CHUNKS, dirty_chunks)?;
+    }
+    if let Some(intent_chunks) = view.intent_chunks {
+        msg.uint(uapi::NETRAID_A_MIRROR_INTENT_CHUNKS, intent_chunks)?;
+    }
+    flags(msg, standing.flags)?;
+    msg.uint(uapi::NETRAID_A_MIRROR_GENERATION, standing.generation)?;
+    msg.uint(uapi::NETRAID_A_MIRROR_RESYNC_RATE, standing.resync_rate)?;
+    msg.u32(uapi::NETRAID_A_MIRROR_ASYNC_LIMIT, standing.async_limit)?;
+    msg.uint(uapi::NETRAID_A_MIRROR_META_WRITES, view.meta_writes)?;
+    match &mirror.meta {
+        MetaPlace::Path(path) => msg.text(uapi::NETRAID_A_MIRROR_META_PATH, display(path)),
+        MetaPlace::Internal => msg.flag(uapi::NETRAID_A_MIRROR_META_INTERNAL, true),
+        MetaPlace::Nowhere => Ok(()),
+    }
+}
+
+fn flags(msg: &mut Message, flags: MetaFlags) -> Result {
+    let shown = [
+        (uapi::NETRAID_A_MIRROR_LAST_OWNER, MetaFlags::LAST_OWNER),
+        (uapi::NETRAID_A_MIRROR_DATA_CORRUPT, MetaFlags::DATA_CORRUPT),
+        (uapi::NETRAID_A_MIRROR_SPLIT_BRAIN, MetaFlags::SPLIT_BRAIN),
+        (uapi::NETRAID_A_MIRROR_YIELDED, MetaFlags::YIELDED),
+        (uapi::NETRAID_A_MIRROR_NO_BITMAP, MetaFlags::NO_BITMAP),
+        (uapi::NETRAID_A_MIRROR_STOPPED, MetaFlags::STOPPED),
+    ];
+    for (attribute, flag) in shown {
+        msg.flag(attribute, flags.contains(flag))?;
     }
     Ok(())
 }
@@ -98,5 +127,7 @@ fn leg(msg: &mut Message, leg: &LegStatus) -> Result {
     if let Some(ms) = leg.retry_ms {
         msg.uint(uapi::NETRAID_A_LEG_RETRY_MS, ms)?;
     }
-    msg.u32(uapi::NETRAID_A_LEG_IN_FLIGHT, leg.in_flight)
+    msg.u32(uapi::NETRAID_A_LEG_IN_FLIGHT, leg.in_flight)?;
+    msg.uint(uapi::NETRAID_A_LEG_SKIPPED_BYTES, leg.skipped_bytes)?;
+    msg.uint(uapi::NETRAID_A_LEG_ZEROED_BYTES, leg.zeroed_bytes)
 }

@@ -10,14 +10,24 @@ use super::{
 };
 use crate::sys::errno::EOPNOTSUPP;
 use crate::{
-    leg::{SourceConfig, SourceHandle, SourceLeg},
+    leg::{SourceConfig, SourceHandle, SourceLeg, Timing},
+    meta::maps::PEER,
     sys::{
         bind as uapi,
         genl::{Request, Writer},
+        misc,
+        net::{Address, NetNs},
     },
+    volume::Step,
 };
 use kernel::{prelude::*, sync::Arc};
-use netraid_core::{leg::Event, name::Text, state::LegState};
+use netraid_core::{
+    generation,
+    leg::Event,
+    meta::{MetaFlags, Peer, PeerFlags},
+    name::Text,
+    state::LegState,
+};
 
 /// The number of the only network leg in this version.
 const LEG: u32 = 1;
@@ -43,12 +53,8 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
             format_args!("only synchronous replication is offered in this version"),
         ));
     }
-    let net = request.net()?;
-    let (volume, generation, taken) = mirror
-        .with_source(|source| {
-            let taken = source.leg.as_ref().map(|handle| handle.leg.address());
-            (source.running.volume.clone(), source.generation, taken)
-        })
+    let taken = mirror
+        .with_source(|source| source.leg.as_ref().map(|handle| handle.leg.address()))
         .ok_or_else(|| not_source(request, &mirror))?;
     if let Some(other) = taken {
         return Err(request.refuse(
@@ -56,20 +62,20 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
             format_args!("mirror '{name}' is extended to {other} already, and has room for one target in this version; unextend it first"),
         ));
     }
-    let config = SourceConfig {
-        id: LEG,
-        node: mirror.node(),
-        mirror_uuid: mirror.state.lock().uuid.ok_or(EINVAL)?,
-        generation,
-        address,
-        timing,
-        net,
-        observer: observe,
-    };
-    volume.forget_remote();
-    let handle = SourceHandle::start(config, volume)?;
-    let leg = handle.leg.clone();
-    mirror.with_source(|source| source.leg = Some(handle));
+    let noted = mirror.store().change(|sb| {
+        sb.flags.set(
+            MetaFlags::PREPARED,
+            request.flag(uapi::NETRAID_A_MIRROR_NO_FULL_SYNC) || sb.flags.contains(MetaFlags::PREPARED),
+        );
+        if let Some(peer) = sb.peers.get_mut(PEER) {
+            address.to_peer(peer);
+            peer.heartbeat_ms = timing.heartbeat_ms;
+            peer.timeout_ms = timing.timeout_ms;
+            peer.flags.set(PeerFlags::PAUSED, false);
+        }
+    });
+    noted.map_err(|error| mirror.unwritable(request, error))?;
+    let leg = add_leg(&request.net()?, &mirror)?;
     drop(operation);
     notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_LEG_ADDED, Some(LEG), &Text::EMPTY);
     // Only now, so that nothing is told of a leg before it is added.
@@ -80,7 +86,67 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
     })
 }
 
-fn not_source(request: &Request<'_>, mirror: &Mirror) -> Error {
+/// Gives a source the leg that its metadata describes; it begins with [`SourceLeg::begin`].
+pub(super) fn add_leg(net: &NetNs, mirror: &Mirror) -> Result<Arc<SourceLeg>> {
+    let store = mirror.store();
+    let known = store.with(|sb| sb.peers.get(PEER).map(Known::of));
+    let Known {
+        address,
+        timing,
+        paused,
+    } = known.ok_or(EINVAL)??;
+    let config = SourceConfig {
+        id: LEG,
+        node: mirror.node(),
+        listen_port: mirror.state.lock().listen.map_or(0, |(address, _)| address.port),
+        address,
+        timing,
+        net: net.clone(),
+        observer: observe,
+        handover: super::desk::asked_for,
+    };
+    let volume = mirror
+        .with_source(|source| source.running.volume.clone())
+        .ok_or(EINVAL)?;
+    volume.forget_counters();
+    let handle = SourceHandle::start(config, volume)?;
+    let leg = handle.leg.clone();
+    if paused {
+        leg.fire(Event::Pause, Some(Text::truncated(PAUSED)));
+    }
+    mirror.with_source(|source| source.leg = Some(handle));
+    Ok(leg)
+}
+
+/// Why a leg does not replicate in a pause.
+const PAUSED: &str = "replication is paused by an operator";
+
+/// Where a peer is, as the metadata says.
+pub(super) struct Known {
+    pub(super) address: Address,
+    pub(super) timing: Timing,
+    paused: bool,
+}
+
+impl Known {
+    /// `ENOENT` where the metadata knows no address.
+    pub(super) fn of(peer: &Peer) -> Result<Self> {
+        let ip = peer.ip.get(..usize::from(peer.ip_len)).ok_or(EINVAL)?;
+        if peer.port == 0 {
+            return Err(ENOENT);
+        }
+        Ok(Self {
+            address: Address::new(ip, peer.port, peer.scope_id)?,
+            timing: Timing {
+                heartbeat_ms: peer.heartbeat_ms,
+                timeout_ms: peer.timeout_ms,
+            },
+            paused: peer.flags.contains(PeerFlags::PAUSED),
+        })
+    }
+}
+
+pub(super) fn not_source(request: &Request<'_>, mirror: &Mirror) -> Error {
     request.refuse(
         EROFS,
         format_args!(
@@ -103,7 +169,15 @@ pub(super) fn leg_del(request: &Request<'_>) -> Result {
     let old = mirror.with_source(|source| source.leg.take());
     // Ends its threads, outside the short lock.
     drop(old);
-    leg.volume.forget_remote();
+    leg.volume.set_step(Step::Apart);
+    // What the machine there holds is of the past from now on, whatever is written here.
+    let forgotten = mirror.store().change(|sb| {
+        generation::rotate(&mut sb.current, &mut sb.history, u64::from_le_bytes(misc::random()) | 1);
+        if let Some(peer) = sb.peers.get_mut(PEER) {
+            *peer = Peer::FREE;
+        }
+    });
+    forgotten.map_err(|error| mirror.unwritable(request, error))?;
     drop(operation);
     notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_LEG_DELETED, Some(LEG), &Text::EMPTY);
     Ok(())
@@ -129,10 +203,8 @@ fn find_leg(request: &Request<'_>, mirror: &Mirror) -> Result<Arc<SourceLeg>> {
 pub(super) fn leg_pause(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let leg = find_leg(request, &mirror)?;
-    leg.fire(
-        Event::Pause,
-        Some(Text::truncated("replication is paused by an operator")),
-    );
+    keep_pause(request, &mirror, true)?;
+    leg.fire(Event::Pause, Some(Text::truncated(PAUSED)));
     drop(operation);
     Ok(())
 }
@@ -141,11 +213,40 @@ pub(super) fn leg_pause(request: &Request<'_>) -> Result {
 pub(super) fn leg_resume(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let leg = find_leg(request, &mirror)?;
+    keep_pause(request, &mirror, false)?;
     let was_paused = leg.status().state == LegState::Paused;
     leg.fire(
         Event::Resume,
         was_paused.then(|| Text::truncated("replication is being resumed")),
     );
+    drop(operation);
+    Ok(())
+}
+
+/// A pause outlives a restart.
+fn keep_pause(request: &Request<'_>, mirror: &Mirror, paused: bool) -> Result {
+    let changed = mirror.store().change(|sb| {
+        if let Some(peer) = sb.peers.get_mut(PEER) {
+            peer.flags.set(PeerFlags::PAUSED, paused);
+        }
+    });
+    changed.map_err(|error| mirror.unwritable(request, error))
+}
+
+/// Copies everything to a leg again.
+pub(super) fn leg_full(request: &Request<'_>) -> Result {
+    operate!(request, mirror, operation);
+    let leg = find_leg(request, &mirror)?;
+    let changed = mirror.store().change(|sb| {
+        if let Some(peer) = sb.peers.get_mut(PEER) {
+            peer.flags.set(PeerFlags::FULL, true);
+            peer.flags.set(PeerFlags::PAUSED, false);
+        }
+    });
+    changed.map_err(|error| mirror.unwritable(request, error))?;
+    // The greeting of the next connection begins it.
+    leg.fire(Event::Resume, None);
+    leg.fire(Event::Lost, Some(Text::truncated("an operator asked for a full copy")));
     drop(operation);
     Ok(())
 }

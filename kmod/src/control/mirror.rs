@@ -2,9 +2,13 @@
 
 //! A mirror on this machine: its role, and what it owns in that role.
 
-use super::view::View;
+use super::{
+    metadata::MetaPlace,
+    view::{Standing, View},
+};
 use crate::{
-    leg::{Knowledge, Node, SourceHandle, TargetHandle, Timing},
+    leg::{Door, Node, SourceHandle, TargetHandle, Timing},
+    meta::Store,
     sys::{
         misc::{self, ModuleRef},
         net::Address,
@@ -17,21 +21,22 @@ use kernel::{
     sync::{new_mutex, Arc, Mutex},
 };
 use netraid_core::{
-    chunk::Geometry,
+    meta::Superblock,
     name::{Name, Text},
     state::Role,
     wire::Id,
 };
 
 /// A mirror that is in service as source. Dropped from top to bottom: the device goes, so that nothing new is written;
-/// what is under way ends on both sides; then the leg goes, and what is behind it. In any other order a write could be
-/// acknowledged that an orderly stop keeps from the target.
+/// what is under way ends on both sides, and nothing is in use any more; then the leg goes, and what is behind it. In
+/// any other order a write could be acknowledged that an orderly stop keeps from the target.
 pub(super) struct Source {
+    /// Answers whoever asks for the source.
+    pub(super) _door: Option<Door>,
     pub(super) front: FrontDisk,
     pub(super) _settle: Settle,
     pub(super) leg: Option<SourceHandle>,
     pub(super) running: Running,
-    pub(super) generation: u64,
     pub(super) _module: ModuleRef,
 }
 
@@ -43,6 +48,8 @@ impl Drop for Settle {
     fn drop(&mut self) {
         if !self.0.wait_idle() {
             pr_warn!("a disk has not completed all writes; the mirror goes out of service without them\n");
+        } else if self.0.settle().is_err() {
+            pr_warn!("the metadata could not be brought up to date; more than necessary will be copied next time\n");
         }
     }
 }
@@ -50,7 +57,6 @@ impl Drop for Settle {
 /// A mirror that is in service as target.
 pub(super) struct Target {
     pub(super) handle: TargetHandle,
-    pub(super) listen: (Address, Timing),
     pub(super) _module: ModuleRef,
 }
 
@@ -58,17 +64,20 @@ pub(super) struct Target {
 pub(super) enum Active {
     Source(Source),
     Target(Target),
-    /// What the disk holds is remembered, for a later promotion.
-    Stopped(Knowledge),
+    /// What the disk holds is in the metadata.
+    Stopped,
 }
 
 /// What the short lock protects.
 pub(super) struct State {
     pub(super) active: Active,
-    pub(super) uuid: Option<Id>,
+    /// What is remembered of the mirror.
+    pub(super) store: Arc<Store>,
+    /// Size of the disk in bytes, less the metadata at its end.
     pub(super) size: u64,
-    pub(super) geometry: Option<Geometry>,
     pub(super) disk_number: Option<u32>,
+    /// Where it listens, as target and as source.
+    pub(super) listen: Option<(Address, Timing)>,
 }
 
 /// A mirror.
@@ -78,6 +87,8 @@ pub(crate) struct Mirror {
     pub(super) id: u32,
     pub(super) name: Name,
     pub(super) disk: CString,
+    /// Where the metadata is.
+    pub(super) meta: MetaPlace,
     pub(super) node_name: Name,
     pub(super) node_uuid: Id,
     /// Held for a whole operation; what it protects is whether the mirror was deleted meanwhile.
@@ -103,13 +114,26 @@ struct Logged {
 const LOG_MS: u64 = 60_000;
 
 impl Mirror {
-    pub(super) fn new(id: u32, name: Name, disk: CString, (node_name, node_uuid): (Name, Id)) -> Result<Arc<Self>> {
+    /// A mirror out of service, with nothing remembered.
+    pub(super) fn new(
+        id: u32,
+        name: Name,
+        disk: CString,
+        (node_name, node_uuid): (Name, Id),
+        listen: Option<(Address, Timing)>,
+        meta: MetaPlace,
+    ) -> Result<Arc<Self>> {
         let state = State {
-            active: Active::Stopped(Knowledge::default()),
-            uuid: None,
+            active: Active::Stopped,
+            store: Store::memory(Superblock {
+                name,
+                node_uuid,
+                device_id: id,
+                ..Superblock::default()
+            })?,
             size: 0,
-            geometry: None,
             disk_number: None,
+            listen,
         };
         let logged = Logged {
             at_ms: 0,
@@ -120,6 +144,7 @@ impl Mirror {
                 id,
                 name,
                 disk,
+                meta,
                 node_name,
                 node_uuid,
                 operation <- new_mutex!(Deleted(false), "netraid_operation"),
@@ -163,23 +188,29 @@ impl Mirror {
         pr_info!("mirror {}: {}\n", self.name.as_str(), text.as_str());
     }
 
+    /// What is remembered of the mirror.
+    pub(super) fn store(&self) -> Arc<Store> {
+        self.state.lock().store.clone()
+    }
+
     /// The mirror as it is now.
     pub(super) fn view(&self) -> View {
         let state = self.state.lock();
+        let standing = state.store.with(Standing::of);
         let mut view = View {
             id: self.id,
             name: self.name,
-            uuid: state.uuid,
             role: Role::Stopped,
-            size: state.size,
-            chunk_size: state.geometry.map(|geometry| geometry.chunk_size()),
+            size: standing.geometry.map_or(state.size, |geometry| geometry.size()),
             node_name: self.node_name,
             node_uuid: self.node_uuid,
-            listen: None,
-            inconsistent: false,
+            listen: state.listen,
             open_count: 0,
             device_present: false,
             dirty_chunks: None,
+            intent_chunks: None,
+            meta_writes: state.store.writes(),
+            standing,
             leg: None,
         };
         match &state.active {
@@ -187,25 +218,19 @@ impl Mirror {
                 view.role = Role::Source;
                 view.open_count = source.front.open_count();
                 view.device_present = true;
-                view.dirty_chunks = Some(source.running.volume.counters().dirty_chunks);
+                let counters = source.running.volume.counters();
+                view.dirty_chunks = Some(counters.dirty_chunks);
+                view.intent_chunks = Some(counters.intent_chunks);
                 view.leg = source.leg.as_ref().map(|handle| handle.leg.status());
             }
             Active::Target(target) => {
-                let knows = target.handle.leg.knowledge();
                 let opens = target.handle.leg.device_opens();
                 view.role = Role::Target;
-                view.uuid = knows.mirror_uuid;
-                view.listen = Some(target.listen);
-                view.inconsistent = !knows.is_usable();
                 view.open_count = opens.unwrap_or(0);
                 view.device_present = opens.is_some();
-                view.chunk_size = knows.geometry.map(|geometry| geometry.chunk_size());
-                view.size = knows.geometry.map_or(state.size, |geometry| geometry.size());
                 view.leg = Some(target.handle.leg.status());
             }
-            Active::Stopped(knows) => {
-                view.inconsistent = knows.inconsistent;
-            }
+            Active::Stopped => {}
         }
         view
     }
@@ -214,7 +239,7 @@ impl Mirror {
     pub(super) fn with_source<R>(&self, run: impl FnOnce(&mut Source) -> R) -> Option<R> {
         match &mut self.state.lock().active {
             Active::Source(source) => Some(run(source)),
-            Active::Target(_) | Active::Stopped(_) => None,
+            Active::Target(_) | Active::Stopped => None,
         }
     }
 }

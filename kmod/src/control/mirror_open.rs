@@ -9,17 +9,18 @@ use super::{
 };
 use crate::sys::errno::{EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP};
 use crate::{
-    leg::{Knowledge, Paused, TargetConfig, TargetHandle, Timing},
+    leg::{Door, DoorConfig, Paused, TargetConfig, TargetHandle},
+    meta::maps::PEER,
     sys::{
         block::LowerDisk,
         genl::{display, Request},
-        misc::{self, ModuleRef},
-        net::{Address, NetNs},
+        misc::ModuleRef,
+        net::NetNs,
     },
-    volume::{device_name, FrontDisk, Running, Volume},
+    volume::{device_name, FrontDisk, Running, Step, Volume, VolumeRef},
 };
 use kernel::{prelude::*, sync::Arc};
-use netraid_core::chunk::{default_chunk_size, Geometry};
+use netraid_core::meta::{MetaFlags, PeerFlags, Superblock};
 
 impl Mirror {
     /// Claims the disk.
@@ -81,65 +82,78 @@ impl Mirror {
         )
     }
 
-    /// The chunks of a new mirror on `disk`.
-    pub(super) fn geometry(request: &Request<'_>, disk: &LowerDisk, chunk_size: Option<u32>) -> Result<Geometry> {
-        let chunk_size = chunk_size.unwrap_or_else(|| default_chunk_size(disk.size()));
-        Geometry::new(disk.size(), chunk_size).map_err(|error| request.refuse(EINVAL, format_args!("{error}")))
-    }
-
     /// Brings the device up over `disk`; `paused` is what a target had already.
     pub(super) fn open_source(
         &self,
         request: &Request<'_>,
         disk: Arc<LowerDisk>,
-        geometry: Geometry,
         paused: Option<Paused>,
     ) -> Result<Source> {
-        let name = device_name(self.id);
-        let failed = |error: Error| {
-            let errno = -error.to_errno();
+        self.serve_as_source(&request.net()?, disk, paused).map_err(|error| {
+            let (name, errno) = (device_name(self.id), -error.to_errno());
             request.refuse(error, format_args!("/dev/{name} can't be made (error {errno})"))
-        };
+        })
+    }
+
+    /// The same for somebody who can't be told why not.
+    pub(super) fn serve_as_source(&self, net: &NetNs, disk: Arc<LowerDisk>, paused: Option<Paused>) -> Result<Source> {
+        let store = self.store();
+        let geometry = store.with(Superblock::geometry).ok_or(EINVAL)?;
         let (front, running) = match paused {
             Some(paused) => (paused.front, paused.running),
-            None => {
-                let volume = Volume::new(disk, geometry).map_err(failed)?;
-                (None, Running::start(volume).map_err(failed)?)
-            }
+            None => (None, Running::start(Volume::new(disk, geometry, store.clone())?)?),
         };
+        // In step with a target: the first write it misses is a new generation.
+        let together = store.with(|sb| sb.peers.get(PEER).is_some_and(|peer| !peer.is_free() && peer.base == 0));
+        running
+            .volume
+            .set_step(if together { Step::Together } else { Step::Apart });
         let front = match front {
             Some(front) => front,
-            None => FrontDisk::new(name.as_str(), running.volume.clone()).map_err(failed)?,
+            None => FrontDisk::new(device_name(self.id).as_str(), running.volume.clone())?,
         };
-        let generation = u64::from_le_bytes(misc::random()) | 1;
         Ok(Source {
+            _door: self.open_door(net, &running.volume),
             _settle: Settle(running.volume.clone()),
             front,
             leg: None,
             running,
-            generation,
             _module: ModuleRef::take(),
         })
     }
 
-    /// Listens for a source that writes to `disk`.
-    pub(super) fn open_target(
-        &self,
-        request: &Request<'_>,
-        disk: Arc<LowerDisk>,
-        listen: (Address, Timing),
-        net: NetNs,
-        knows: Knowledge,
-    ) -> Result<Target> {
-        let (address, timing) = listen;
-        let config = TargetConfig {
+    /// Answers those who ask this source. A source works without: only those who ask do not learn of it.
+    fn open_door(&self, net: &NetNs, volume: &VolumeRef) -> Option<Door> {
+        let (address, timing) = self.state.lock().listen?;
+        let config = DoorConfig {
             node: self.node(),
-            address,
             timing,
-            net,
             observer: observe,
         };
-        let handle = TargetHandle::start(config, disk, knows).map_err(|error| {
+        let opened = Door::open(net, &address, config, volume.clone());
+        if let Err(error) = &opened {
+            let errno = -error.to_errno();
+            let port = address.port;
+            pr_warn!(
+                "mirror {}: nobody can ask it at port {port} (error {errno}); give it a port of its own\n",
+                self.name.as_str()
+            );
+        }
+        opened.ok()
+    }
+
+    /// Listens for a source that writes to `disk`.
+    pub(super) fn open_target(&self, request: &Request<'_>, disk: Arc<LowerDisk>) -> Result<Target> {
+        let Some((address, _)) = self.state.lock().listen else {
+            return Err(request.refuse(
+                EINVAL,
+                format_args!(
+                    "where mirror '{}' listens is not known; give it an address and a port",
+                    self.name
+                ),
+            ));
+        };
+        self.serve_as_target(request.net()?, disk).map_err(|error| {
             if error == EADDRINUSE {
                 request.refuse(
                     error,
@@ -157,24 +171,62 @@ impl Mirror {
                 let errno = -error.to_errno();
                 request.refuse(error, format_args!("listening on {address} failed (error {errno})"))
             }
-        })?;
+        })
+    }
+
+    /// The same for somebody who can't be told why not.
+    pub(super) fn serve_as_target(&self, net: NetNs, disk: Arc<LowerDisk>) -> Result<Target> {
+        let (address, timing) = self.state.lock().listen.ok_or(EINVAL)?;
+        let config = TargetConfig {
+            node: self.node(),
+            address,
+            timing,
+            net,
+            observer: observe,
+            room: self.room(&disk),
+        };
+        let own = self.own_marks(disk.clone())?;
+        let handle = TargetHandle::start(config, disk, self.store(), own)?;
         Ok(Target {
             handle,
-            listen,
             _module: ModuleRef::take(),
         })
     }
 
+    /// What this machine wrote itself, for the source; `None` where it wrote nothing.
+    fn own_marks(&self, disk: Arc<LowerDisk>) -> Result<Option<Paused>> {
+        let store = self.store();
+        let Some(geometry) = store.with(Superblock::geometry) else {
+            return Ok(None);
+        };
+        // Without a bitmap only one who may have written something has something to tell.
+        let wrote = store.with(|sb| {
+            let peer = sb.peers.get(PEER);
+            sb.flags.contains(MetaFlags::LAST_OWNER)
+                || sb.flags.contains(MetaFlags::YIELDED)
+                || peer.is_some_and(|peer| peer.base != 0 || peer.flags.contains(PeerFlags::PAUSED))
+        });
+        if !store.has_maps() && !(wrote && store.with(|sb| sb.flags.contains(MetaFlags::NO_BITMAP))) {
+            return Ok(None);
+        }
+        let volume = Volume::new(disk, geometry, store)?;
+        let counters = volume.counters();
+        if counters.dirty_chunks == 0 && counters.intent_chunks == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Paused {
+            front: None,
+            running: Running::start(volume)?,
+        }))
+    }
+
     /// Puts a mirror into a role, and drops what it owned before, outside the lock.
-    pub(super) fn switch(&self, active: Active, disk: Option<&LowerDisk>, geometry: Option<Geometry>) {
+    pub(super) fn switch(&self, active: Active, disk: Option<&LowerDisk>) {
         let old = {
             let mut state = self.state.lock();
             state.disk_number = disk.map(LowerDisk::device_number);
             if let Some(disk) = disk {
-                state.size = geometry.map_or(disk.size(), |geometry| geometry.size());
-            }
-            if geometry.is_some() {
-                state.geometry = geometry;
+                state.size = disk.size();
             }
             core::mem::replace(&mut state.active, active)
         };
@@ -182,8 +234,8 @@ impl Mirror {
     }
 
     /// Takes out what the mirror owns, leaving it stopped.
-    pub(super) fn take(&self, knows: Knowledge) -> Active {
+    pub(super) fn take(&self) -> Active {
         let mut state = self.state.lock();
-        core::mem::replace(&mut state.active, Active::Stopped(knows))
+        core::mem::replace(&mut state.active, Active::Stopped)
     }
 }

@@ -87,6 +87,7 @@ pub(super) fn observe(mirror_id: u32, leg_id: u32, report: Report) {
         Report::Progress => (uapi::NETRAID_EVENT_KIND_RESYNC_PROGRESS, Text::EMPTY),
         Report::Done => (uapi::NETRAID_EVENT_KIND_RESYNC_DONE, Text::EMPTY),
         Report::Refused(reason) => (uapi::NETRAID_EVENT_KIND_REFUSED, reason),
+        Report::Standing(reason) => (uapi::NETRAID_EVENT_KIND_STANDING_CHANGED, reason),
     };
     if !reason.is_empty() {
         mirror.log_rarely(&reason);

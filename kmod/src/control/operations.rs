@@ -4,21 +4,17 @@
 
 use super::{
     encode,
+    metadata::MetaPlace,
     mirror::{Active, Deleted, Mirror},
     notify, params, registry,
     registry::Taken,
 };
-use crate::sys::errno::{EALREADY, ENODATA};
-use crate::{
-    leg::Knowledge,
-    sys::{
-        bind as uapi,
-        genl::{Dump, Request, Writer},
-        misc,
-    },
+use crate::sys::{
+    bind as uapi,
+    genl::{Dump, Request, Writer},
 };
 use kernel::prelude::*;
-use netraid_core::{name::Text, state::Role};
+use netraid_core::{meta::MetaFlags, name::Text, state::Role};
 
 /// One mirror, by name or number.
 pub(super) fn mirror_get(request: &Request<'_>) -> Result {
@@ -60,9 +56,12 @@ pub(super) fn mirror_new(request: &Request<'_>) -> Result {
     let role = params::role(request)?;
     let node = params::node(request);
     let wanted = request.u32(uapi::NETRAID_A_MIRROR_ID);
-    let mut disk = Some(disk);
+    let listen = params::listen(request, role == Role::Target)?;
+    let attach = request.flag(uapi::NETRAID_A_MIRROR_ATTACH);
+    let mut given = Some((disk, MetaPlace::of(request)?));
     let added = registry::add(name.as_str(), wanted, |id| {
-        Mirror::new(id, name, disk.take().ok_or(EINVAL)?, node)
+        let (disk, meta) = given.take().ok_or(EINVAL)?;
+        Mirror::new(id, name, disk, node, listen, meta)
     });
     let mirror = added.map_err(|taken| match taken {
         Taken::Name => request.refuse(
@@ -79,9 +78,13 @@ pub(super) fn mirror_new(request: &Request<'_>) -> Result {
         Taken::Memory => ENOMEM,
     })?;
     let mut operation = mirror.operation.lock();
-    let opened = match role {
-        Role::Target => new_target(request, &mirror),
-        _ => new_source(request, &mirror),
+    let opened = if attach {
+        attach_mirror(request, &mirror)
+    } else {
+        match role {
+            Role::Target => new_target(request, &mirror),
+            _ => new_source(request, &mirror),
+        }
     };
     if let Err(error) = opened {
         *operation = Deleted(true);
@@ -95,37 +98,36 @@ pub(super) fn mirror_new(request: &Request<'_>) -> Result {
     request.reply(uapi::NETRAID_CMD_MIRROR_NEW, |msg| {
         msg.text(uapi::NETRAID_A_MIRROR_NAME, mirror.name.as_str())?;
         msg.u32(uapi::NETRAID_A_MIRROR_ID, mirror.id)?;
-        view.uuid
-            .map_or(Ok(()), |uuid| msg.bytes(uapi::NETRAID_A_MIRROR_UUID, &uuid))
+        msg.uint(uapi::NETRAID_A_MIRROR_SIZE, view.size)?;
+        if let Some(geometry) = view.standing.geometry {
+            msg.u32(uapi::NETRAID_A_MIRROR_CHUNK_SIZE, geometry.chunk_size())?;
+        }
+        let uuid = view.standing.uuid;
+        uuid.map_or(Ok(()), |uuid| msg.bytes(uapi::NETRAID_A_MIRROR_UUID, &uuid))
     })
 }
 
 fn new_source(request: &Request<'_>, mirror: &Mirror) -> Result {
     let disk = mirror.claim(request)?;
-    let chunk_size = request.u32(uapi::NETRAID_A_MIRROR_CHUNK_SIZE);
-    let geometry = Mirror::geometry(request, &disk, chunk_size)?;
-    let source = mirror.open_source(request, disk.clone(), geometry, None)?;
-    mirror.state.lock().uuid = Some(misc::random());
-    mirror.switch(Active::Source(source), Some(&disk), Some(geometry));
+    mirror.format_metadata(request, &disk, Role::Source)?;
+    let source = mirror.open_source(request, disk.clone(), None)?;
+    mirror.switch(Active::Source(source), Some(&disk));
     Ok(())
 }
 
 fn new_target(request: &Request<'_>, mirror: &Mirror) -> Result {
-    let listen = listen(request)?;
     let disk = mirror.claim(request)?;
-    let net = request.net()?;
-    let target = mirror.open_target(request, disk.clone(), listen, net, Knowledge::default())?;
-    mirror.switch(Active::Target(target), Some(&disk), None);
+    mirror.format_metadata(request, &disk, Role::Target)?;
+    let target = mirror.open_target(request, disk.clone())?;
+    mirror.switch(Active::Target(target), Some(&disk));
     Ok(())
 }
 
-fn listen(request: &Request<'_>) -> Result<(crate::sys::net::Address, crate::leg::Timing)> {
-    params::address(
-        request,
-        &params::OF_MIRROR,
-        |id| request.u32(id),
-        |id| request.bytes(id),
-    )
+/// Sees whether the metadata is that of this mirror, and leaves the mirror out of service.
+fn attach_mirror(request: &Request<'_>, mirror: &Mirror) -> Result {
+    let disk = mirror.claim(request)?;
+    mirror.load_metadata(request, &disk)?;
+    mirror.close_metadata()
 }
 
 /// Finds the mirror and waits for its turn; a mirror deleted meanwhile is not there any more.
@@ -170,6 +172,7 @@ pub(super) fn mirror_stop(request: &Request<'_>) -> Result {
 /// True when it was in service.
 fn stop(request: &Request<'_>, mirror: &Mirror) -> Result<bool> {
     let force = request.flag(uapi::NETRAID_A_MIRROR_FORCE);
+    let for_shutdown = request.flag(uapi::NETRAID_A_MIRROR_KEEP_ROLE);
     let busy = |opens: u32| {
         let (id, name) = (mirror.id, mirror.name);
         request.refuse(
@@ -179,147 +182,48 @@ fn stop(request: &Request<'_>, mirror: &Mirror) -> Result<bool> {
             ),
         )
     };
-    let knows = match &mirror.state.lock().active {
-        Active::Stopped(_) => return Ok(false),
-        Active::Source(source) => {
-            source.front.close(force).map_err(busy)?;
-            let geometry = Some(source.running.volume.geometry);
-            Knowledge {
-                geometry,
-                begun: true,
-                generation: source.generation,
-                ..Knowledge::default()
-            }
-        }
-        Active::Target(target) => {
-            target.handle.leg.close_device(force).map_err(busy)?;
-            target.handle.leg.knowledge()
-        }
-    };
-    let old = mirror.take(knows);
+    match &mirror.state.lock().active {
+        Active::Stopped => return Ok(false),
+        Active::Source(source) => source.front.close(force).map_err(busy)?,
+        Active::Target(target) => target.handle.leg.close_device(force).map_err(busy)?,
+    }
+    let old = mirror.take();
     // Ends threads and connections; takes at most the timeout of the leg.
     drop(old);
     mirror.state.lock().disk_number = None;
+    let noted = mirror.store().change(|sb| {
+        sb.flags.set(MetaFlags::CLEAN, true);
+        if !for_shutdown {
+            sb.flags.set(MetaFlags::STOPPED, true);
+            // Whoever takes one of two rivals out of service says that the other one is right.
+            let yields = sb.flags.contains(MetaFlags::SPLIT_BRAIN);
+            sb.flags = sb.flags.with(MetaFlags::YIELDED, yields);
+        }
+    });
+    if noted.is_err() {
+        pr_warn!(
+            "mirror {}: its stop could not be noted in the metadata\n",
+            mirror.name.as_str()
+        );
+    }
+    mirror.close_metadata()?;
     Ok(true)
 }
 
-/// Makes this machine the source.
-pub(super) fn mirror_promote(request: &Request<'_>) -> Result {
+/// Changes settings.
+pub(super) fn mirror_set(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
-    let name = mirror.name;
-    let knows = may_promote(request, &mirror)?;
-    let no_copy = || {
-        request.refuse(
-            ENODATA,
-            format_args!("the disk of mirror '{name}' holds no copy yet; let a source fill it first"),
-        )
-    };
-    // The size is known from the first greeting on; a copy is there once a resync was complete.
-    let geometry = knows.geometry.filter(|_| knows.generation != 0).ok_or_else(no_copy)?;
-    let (disk, paused) = match mirror.take(knows) {
-        Active::Target(target) => {
-            let disk = target.handle.leg.lower.clone();
-            (disk, target.handle.end())
-        }
-        Active::Stopped(_) | Active::Source(_) => (mirror.claim(request)?, None),
-    };
-    // From here on a failure leaves the mirror stopped, with its disk released.
-    mirror.state.lock().disk_number = None;
-    if disk.size() < geometry.size() {
+    let rate = request.uint(uapi::NETRAID_A_MIRROR_RESYNC_RATE);
+    let limit = request.u32(uapi::NETRAID_A_MIRROR_ASYNC_LIMIT);
+    if matches!(mirror.state.lock().active, Active::Stopped) {
         return Err(request.refuse(
-            ENOSPC,
-            format_args!(
-                "the disk has {} bytes, mirror '{name}' has {}; it is not the disk it was",
-                disk.size(),
-                geometry.size()
-            ),
+            ENODEV,
+            format_args!("mirror '{}' is out of service; start it first", mirror.name),
         ));
     }
-    let source = mirror.open_source(request, disk.clone(), geometry, paused)?;
-    {
-        let mut state = mirror.state.lock();
-        state.uuid = knows.mirror_uuid.or(state.uuid);
-    }
-    mirror.switch(Active::Source(source), Some(&disk), Some(geometry));
-    drop(operation);
-    notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_ROLE_CHANGED, None, &Text::EMPTY);
-    Ok(())
-}
-
-/// What the disk holds, if that is fit for use and nobody else is using it.
-fn may_promote(request: &Request<'_>, mirror: &Mirror) -> Result<Knowledge> {
-    let name = mirror.name;
-    let inconsistent = |percent: u32| {
-        request.refuse(
-            ENODATA,
-            format_args!("a resync of mirror '{name}' is in progress ({percent}%), its copy is unusable until it is complete; wait for it, or use the source"),
-        )
-    };
-    match &mirror.state.lock().active {
-        Active::Source(_) => Err(request.refuse(
-            EALREADY,
-            format_args!("this machine is the source of mirror '{name}' already"),
-        )),
-        Active::Stopped(knows) if knows.inconsistent => Err(inconsistent(0)),
-        Active::Stopped(knows) => Ok(*knows),
-        Active::Target(target) => {
-            let leg = &target.handle.leg;
-            let knows = leg.knowledge();
-            if knows.inconsistent {
-                return Err(inconsistent(leg.resync_percent()));
-            }
-            if let Some(ms) = leg.source_silence_ms() {
-                return Err(request.refuse(
-                    EBUSY,
-                    format_args!(
-                        "{} is the source of mirror '{name}' and connected (heard {ms} ms ago); stop it there first",
-                        knows.source
-                    ),
-                ));
-            }
-            Ok(knows)
-        }
-    }
-}
-
-/// Makes this machine a target.
-pub(super) fn mirror_demote(request: &Request<'_>) -> Result {
-    operate!(request, mirror, operation);
-    let (name, id) = (mirror.name, mirror.id);
-    let listen = listen(request)?;
-    let net = request.net()?;
-    let (disk, knows) = {
-        let state = mirror.state.lock();
-        let Active::Source(source) = &state.active else {
-            return Err(request.refuse(
-                EALREADY,
-                format_args!("this machine is not the source of mirror '{name}'"),
-            ));
-        };
-        source.front.close(false).map_err(|opens| {
-            request.refuse(
-                EBUSY,
-                format_args!("/dev/netraid{id} is in use ({opens} open); unmount it first"),
-            )
-        })?;
-        let volume = &source.running.volume;
-        let knows = Knowledge {
-            mirror_uuid: state.uuid,
-            geometry: Some(volume.geometry),
-            generation: source.generation,
-            begun: true,
-            ..Knowledge::default()
-        };
-        (volume.lower.clone(), knows)
-    };
-    match mirror.open_target(request, disk.clone(), listen, net, knows) {
-        Ok(target) => mirror.switch(Active::Target(target), Some(&disk), knows.geometry),
-        Err(error) => {
-            mirror.with_source(|source| source.front.reopen());
-            return Err(error);
-        }
-    }
-    drop(operation);
-    notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_ROLE_CHANGED, None, &Text::EMPTY);
-    Ok(())
+    let changed = mirror.store().change(|sb| {
+        sb.resync_rate = rate.unwrap_or(sb.resync_rate);
+        sb.async_limit = limit.unwrap_or(sb.async_limit);
+    });
+    changed.map_err(|error| mirror.unwritable(request, error))
 }

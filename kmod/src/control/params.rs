@@ -95,6 +95,14 @@ pub(super) fn node(request: &Request<'_>) -> (Name, Id) {
     (name, uuid)
 }
 
+/// Where a mirror listens; a source may do without.
+pub(super) fn listen(request: &Request<'_>, needed: bool) -> Result<Option<(Address, Timing)>> {
+    if !needed && request.u32(uapi::NETRAID_A_MIRROR_PORT).is_none() {
+        return Ok(None);
+    }
+    address(request, &OF_MIRROR, |id| request.u32(id), |id| request.bytes(id)).map(Some)
+}
+
 /// Attribute numbers of an address in one of the sets that have one.
 pub(super) struct AddressIds {
     address: u32,

@@ -3,6 +3,7 @@
 //! All mirrors of this machine.
 
 use super::mirror::Mirror;
+use crate::meta::MetaIdentity;
 use kernel::{prelude::*, sync::Arc};
 
 /// The mirrors, in the order of their numbers, and how often that list changed.
@@ -42,6 +43,11 @@ pub(super) fn by_id(id: u32) -> Option<Arc<Mirror>> {
 /// The mirror that uses the disk with this device number.
 pub(super) fn by_disk(number: u32) -> Option<Arc<Mirror>> {
     find(|mirror| mirror.disk_number() == Some(number))
+}
+
+/// Another mirror than number `id` that keeps its metadata there.
+pub(super) fn by_metadata(identity: &MetaIdentity, id: u32) -> Option<Arc<Mirror>> {
+    find(|mirror| mirror.id != id && mirror.store().is_at(identity))
 }
 
 fn find(matches: impl Fn(&Mirror) -> bool) -> Option<Arc<Mirror>> {

@@ -6,22 +6,60 @@ use crate::{
     leg::{LegStatus, Timing},
     sys::net::Address,
 };
-use netraid_core::{name::Name, state::Role, wire::Id};
+use netraid_core::{
+    chunk::Geometry,
+    meta::{MetaFlags, Superblock},
+    name::Name,
+    state::Role,
+    wire::{Id, NO_ID},
+};
+
+/// What is remembered of a mirror, as far as an operator is shown it.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) uuid: Option<Id>,
+    pub(super) geometry: Option<Geometry>,
+    pub(super) flags: MetaFlags,
+    pub(super) generation: u64,
+    pub(super) resync_rate: u64,
+    pub(super) async_limit: u32,
+}
+
+impl Standing {
+    pub(super) fn of(sb: &Superblock) -> Self {
+        Self {
+            uuid: Some(sb.mirror_uuid).filter(|uuid| *uuid != NO_ID),
+            geometry: sb.geometry(),
+            flags: sb.flags,
+            generation: sb.current,
+            resync_rate: sb.resync_rate,
+            async_limit: sb.async_limit,
+        }
+    }
+}
 
 /// What an operator is shown of a mirror.
 pub(super) struct View {
     pub(super) id: u32,
     pub(super) name: Name,
-    pub(super) uuid: Option<Id>,
     pub(super) role: Role,
     pub(super) size: u64,
-    pub(super) chunk_size: Option<u32>,
     pub(super) node_name: Name,
     pub(super) node_uuid: Id,
     pub(super) listen: Option<(Address, Timing)>,
-    pub(super) inconsistent: bool,
     pub(super) open_count: u32,
     pub(super) device_present: bool,
     pub(super) dirty_chunks: Option<u64>,
+    pub(super) intent_chunks: Option<u64>,
+    pub(super) meta_writes: u64,
+    pub(super) standing: Standing,
     pub(super) leg: Option<LegStatus>,
+}
+
+impl View {
+    /// Whether the disk of a target, or of one that was, holds no usable copy.
+    pub(super) fn is_inconsistent(&self) -> bool {
+        let empty = self.standing.generation == 0 && self.role == Role::Target;
+        empty || self.standing.flags.contains(MetaFlags::INCONSISTENT)
+    }
 }

@@ -12,11 +12,16 @@
 //! A leg's own mutex is taken for short times and never while waiting for the network. Under it the volume's lock may
 //! be taken, never the other way round. Events are reported with no lock held.
 
+mod accept;
+mod ask;
+mod door;
+mod greeting;
 mod link;
 mod source;
 mod source_connect;
 mod source_receive;
 mod source_send;
+mod source_takeover;
 mod status;
 mod target;
 mod target_accept;
@@ -24,8 +29,12 @@ mod target_apply;
 mod target_confirm;
 mod target_pause;
 mod target_receive;
+mod target_takeover;
 
+pub(crate) use ask::{ask, Question};
+pub(crate) use door::{Door, DoorConfig};
+pub(crate) use greeting::generations;
 pub(crate) use source::{SourceConfig, SourceHandle, SourceLeg};
 pub(crate) use status::{LegStatus, Node, Observer, Report, ResyncStatus, Timing};
-pub(crate) use target::{Knowledge, TargetConfig, TargetHandle};
+pub(crate) use target::{TargetConfig, TargetHandle};
 pub(crate) use target_pause::Paused;

@@ -4,6 +4,7 @@
 
 use super::{link::Link, source_connect, source_send, LegStatus, Node, Observer, Report, ResyncStatus, Timing};
 use crate::{
+    meta::maps::PEER,
     resync,
     sys::{
         misc,
@@ -11,7 +12,7 @@ use crate::{
         sync::Event as Wake,
         thread::KThread,
     },
-    volume::VolumeRef,
+    volume::{Step, VolumeRef},
 };
 use kernel::{
     prelude::*,
@@ -22,30 +23,21 @@ use netraid_core::{
     leg::{Action, Event, Machine},
     name::{Name, Text},
     resync::Progress,
-    wire::{Id, Kind},
+    wire::{Id, Kind, NO_ID},
 };
 
 /// What a new leg is given.
 pub(crate) struct SourceConfig {
     pub(crate) id: u32,
     pub(crate) node: Node,
-    pub(crate) mirror_uuid: Id,
-    pub(crate) generation: u64,
+    /// Where this machine listens, told to the target; 0 for nowhere.
+    pub(crate) listen_port: u16,
     pub(crate) address: Address,
     pub(crate) timing: Timing,
     pub(crate) net: NetNs,
     pub(crate) observer: Observer,
-}
-
-/// The other side, once it is known.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Peer {
-    pub(super) name: Name,
-    pub(super) uuid: Option<Id>,
-    /// What the dirty map speaks of: the target's run that was last connected.
-    pub(super) instance: Option<Id>,
-    /// The generation it was last given.
-    pub(super) generation: u64,
+    /// Told that the target asks to change places; answered by [`SourceLeg::answer_takeover`].
+    pub(crate) handover: fn(mirror_id: u32),
 }
 
 /// What the leg's mutex protects.
@@ -55,7 +47,9 @@ pub(super) struct Inner {
     pub(super) retry_at: u64,
     /// The connection, or the attempt to make one.
     pub(super) link: Option<Arc<Link>>,
-    pub(super) peer: Peer,
+    pub(super) peer: Name,
+    /// Bytes that resyncs did not have to copy.
+    pub(super) skipped_bytes: u64,
     pub(super) reason: Text,
     /// Why the running resync became necessary.
     pub(super) cause: Text,
@@ -90,7 +84,8 @@ impl SourceLeg {
             backoff: Backoff::new(),
             retry_at: 0,
             link: None,
-            peer: Peer::default(),
+            peer: Name::EMPTY,
+            skipped_bytes: 0,
             reason: Text::truncated("the target has not been reached yet"),
             cause: Text::EMPTY,
             progress: None,
@@ -168,18 +163,19 @@ impl SourceLeg {
             }
             Action::Cut => return self.volume.cut().then_some(Event::Drained),
             Action::Abandon => self.volume.abandon(),
-            Action::MarkAll => {
-                self.volume.mark_all();
-                inner.marked_all = true;
-            }
+            // Marked, and on record, before the greeting was answered.
+            Action::MarkAll => inner.marked_all = true,
             Action::StartResync => self.start_resync(inner, now),
             Action::StopResync => inner.stop_resync(now, &self.volume),
-            Action::SendResyncDone => self.volume.send_control(Kind::ResyncDone),
+            Action::SendResyncDone => {
+                // From here on the target may be in step: what it misses is a new generation.
+                self.volume.set_step(Step::Together);
+                self.volume.send_control(Kind::ResyncDone);
+            }
             Action::SendPause => self.volume.send_control(Kind::Pause),
             Action::SendResume => self.volume.send_control(Kind::Resume),
             Action::Notify => reports.changed = true,
             Action::NotifyDone => {
-                inner.peer.generation = self.config.generation;
                 reports.changed = true;
                 reports.done = true;
             }
@@ -193,6 +189,8 @@ impl SourceLeg {
         inner.progress = Some(Progress::start(now, counters.dirty_bytes));
         inner.last_resync.count = inner.last_resync.count.saturating_add(1);
         inner.last_resync.full = full;
+        let unmarked = self.volume.geometry.size().saturating_sub(counters.dirty_bytes);
+        inner.skipped_bytes = inner.skipped_bytes.saturating_add(unmarked);
         inner.copied_before = counters.copied_bytes;
         inner.copying = true;
         self.volume.copied.raise();
@@ -209,9 +207,22 @@ impl SourceLeg {
         }
     }
 
+    /// The target's name and identity, once they are known.
+    fn peer(&self) -> (Name, Option<Id>) {
+        self.volume.store.with(|sb| match sb.peers.get(PEER) {
+            Some(peer) if peer.uuid != NO_ID => (peer.name, Some(peer.uuid)),
+            _ => (Name::EMPTY, None),
+        })
+    }
+
     /// The target's address.
     pub(crate) fn address(&self) -> Address {
         self.config.address
+    }
+
+    /// The name space its addresses are in.
+    pub(crate) fn net(&self) -> NetNs {
+        self.config.net.clone()
     }
 
     /// Whether marked chunks are to be copied now.
@@ -229,18 +240,24 @@ impl SourceLeg {
         (self.config.observer)(self.config.node.mirror_id, self.config.id, Report::Progress);
     }
 
+    /// Tells the listeners that a lasting flag of the mirror changed.
+    pub(super) fn report_standing(&self, reason: Text) {
+        (self.config.observer)(self.config.node.mirror_id, self.config.id, Report::Standing(reason));
+    }
+
     /// What the operator is shown.
     pub(crate) fn status(&self) -> LegStatus {
         let counters = self.volume.counters();
         let now = misc::now_ms();
+        let (peer_name, peer_uuid) = self.peer();
         let inner = self.inner.lock();
         let traffic = inner.link.as_ref().map_or((0, 0), |link| link.traffic());
         let connected = inner.machine.state().is_connected();
         LegStatus {
             id: self.config.id,
             address: Some(self.config.address),
-            peer_name: inner.peer.name,
-            peer_uuid: inner.peer.uuid,
+            peer_name,
+            peer_uuid,
             state: inner.machine.view(),
             connection: inner.machine.connection(),
             timing: self.config.timing,
@@ -257,6 +274,8 @@ impl SourceLeg {
             heard_ms: inner.link.as_ref().filter(|_| connected).map(|link| link.silence_ms()),
             retry_ms: inner.retry_in(now),
             in_flight: counters.outstanding,
+            skipped_bytes: inner.skipped_bytes,
+            zeroed_bytes: counters.zeroed_bytes,
         }
     }
 }

@@ -3,28 +3,30 @@
 //! The connecting thread of a source's leg: attempts, greetings, and then the receiving of messages.
 
 use super::{
-    link::{Link, LinkError, LinkResult},
-    source::{Peer, SourceLeg},
+    greeting::{self, Introduction},
+    link::{Link, LinkError},
+    source::SourceLeg,
     source_receive,
 };
-use crate::sys::errno::{ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH};
-use crate::sys::misc;
+use crate::{
+    meta::maps::PEER,
+    sys::{
+        errno::{ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH},
+        misc,
+    },
+    volume::{Generations, Step},
+};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
-    handshake::{source_decide, Plan, SourceFacts},
+    handshake::{source_decide, Agreement, Copying, Plan, SourceFacts},
     leg::{Event, Greeting, State},
+    meta::{MetaFlags, PeerFlags, Superblock},
     name::Text,
-    wire::{
-        Header, Hello, HelloFlags, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID, REFUSE_MAX_LEN,
-        VERSION_MINOR, WELCOME_LEN,
-    },
+    wire::{HelloFlags, RefuseCode, Welcome, NO_ID},
 };
 
 /// How long the thread sleeps when nothing wakes it; only a safety net.
 const NAP_MS: u64 = 1000;
-
-/// The longest answer to a greeting, with room for what later versions append.
-const ANSWER_MAX: usize = 1024;
 
 /// The thread's body.
 pub(super) fn run(leg: &Arc<SourceLeg>) {
@@ -103,15 +105,27 @@ fn failed(leg: &SourceLeg, error: Error) {
 
 /// Exchanges greetings and enters the decision.
 fn greet(leg: &SourceLeg) {
-    let (link, peer, paused) = {
+    let (link, paused) = {
         let inner = leg.inner.lock();
         let Some(link) = inner.link.clone() else { return };
-        (link, inner.peer, inner.machine.pause_wanted())
+        (link, inner.machine.pause_wanted())
     };
     let session = u64::from_le_bytes(misc::random());
-    match exchange(leg, &link, &peer, paused, session) {
+    let hello = greeting::hello(
+        &leg.volume.store,
+        &Introduction {
+            node: &leg.config.node,
+            timing: leg.config.timing,
+            geometry: leg.volume.geometry,
+            logical_block_size: leg.volume.lower.logical_block_size(),
+            listen_port: leg.config.listen_port,
+            session,
+            flags: HelloFlags::NONE.with(HelloFlags::PAUSED, paused),
+        },
+    );
+    match greeting::exchange(&link, &hello) {
         Ok(Ok(welcome)) => decide(leg, &link, &welcome, session),
-        Ok(Err(refusal)) => leg.fire_on(&link, Event::Refused, Some(refusal.sentence())),
+        Ok(Err(refusal)) => refused(leg, &link, refusal.code, refusal.sentence()),
         Err(error @ (LinkError::Wire(_) | LinkError::Unexpected(_))) => {
             let to = leg.config.address;
             let reason = Text::format(format_args!("{to} does not answer as a netraid target: {error}"));
@@ -125,107 +139,121 @@ fn greet(leg: &SourceLeg) {
     }
 }
 
-fn exchange(
-    leg: &SourceLeg,
-    link: &Link,
-    peer: &Peer,
-    paused: bool,
-    session: u64,
-) -> LinkResult<core::result::Result<Welcome, Refuse>> {
-    let hello = hello(leg, peer, paused, session);
-    link.send_bytes(Header::new(Kind::Hello), &hello.encode())?;
-    let header = link.read_header()?;
-    let mut buffer = [0; ANSWER_MAX];
-    const { assert!(ANSWER_MAX > WELCOME_LEN && ANSWER_MAX > REFUSE_MAX_LEN) };
-    let data = link.read_data(&header, &mut buffer)?;
-    match header.kind {
-        Kind::Welcome => Ok(Ok(Welcome::decode(data)?)),
-        Kind::Refuse => Ok(Err(Refuse::decode(data)?)),
-        other => Err(LinkError::Unexpected(other)),
+fn refused(leg: &SourceLeg, link: &Arc<Link>, code: RefuseCode, reason: Text) {
+    if code == RefuseCode::SplitBrain && greeting::note_split_brain(&leg.volume.store) {
+        leg.report_standing(reason);
     }
-}
-
-fn hello(leg: &SourceLeg, peer: &Peer, paused: bool, session: u64) -> Hello {
-    let config = &leg.config;
-    Hello {
-        version_minor: VERSION_MINOR,
-        flags: HelloFlags::NONE.with(HelloFlags::PAUSED, paused),
-        features: 0,
-        mirror_uuid: config.mirror_uuid,
-        node_uuid: config.node.uuid,
-        instance: config.node.instance,
-        known_instance: peer.instance.unwrap_or(NO_ID),
-        session,
-        size: leg.volume.geometry.size(),
-        generation: config.generation,
-        known_generation: peer.generation,
-        chunk_size: leg.volume.geometry.chunk_size(),
-        logical_block_size: leg.volume.lower.logical_block_size(),
-        max_payload: MAX_PAYLOAD,
-        heartbeat_ms: config.timing.heartbeat_ms,
-        timeout_ms: config.timing.timeout_ms,
-        mirror_name: config.node.mirror,
-        node_name: config.node.name,
-    }
+    leg.fire_on(link, Event::Refused, Some(reason));
 }
 
 fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
-    let dirty_chunks = leg.volume.counters().dirty_chunks;
+    let paused = leg.inner.lock().machine.pause_wanted();
+    let store = &leg.volume.store;
+    let facts = store.with(|sb| {
+        let peer = sb.peers.get(PEER);
+        SourceFacts {
+            session,
+            features: 0,
+            size: leg.volume.geometry.size(),
+            logical_block_size: leg.volume.lower.logical_block_size(),
+            mine: greeting::generations(sb),
+            known_node: peer.map_or(NO_ID, |peer| peer.uuid),
+            known_instance: peer.map_or(NO_ID, |peer| peer.instance),
+            prepared: sb.flags.contains(MetaFlags::PREPARED),
+            is_new: sb.flags.contains(MetaFlags::NEW),
+            paused,
+            full: peer.is_some_and(|peer| peer.flags.contains(PeerFlags::FULL)),
+        }
+    });
+    let agreement = match source_decide(&facts, welcome) {
+        Plan::Agree(agreement) => agreement,
+        Plan::Refuse(RefuseCode::Malformed) => {
+            let reason = Text::format(format_args!(
+                "the answer of {} makes no sense; compare the versions of netraid on both machines",
+                leg.config.address
+            ));
+            return refused(leg, link, RefuseCode::Malformed, reason);
+        }
+        Plan::Refuse(code) => return refused(leg, link, code, Text::format(format_args!("{code}"))),
+    };
+    if let Err(error) = prepare(leg, welcome, &facts, agreement) {
+        let errno = -error.to_errno();
+        let reason = Text::format(format_args!(
+            "what the target misses can't be put on record (error {errno}); look at the disk of the metadata"
+        ));
+        return leg.fire_on(link, Event::Lost, Some(reason));
+    }
     let mut inner = leg.inner.lock();
     if !inner.link.as_ref().is_some_and(|now| Arc::ptr_eq(now, link)) {
         return;
     }
-    let facts = SourceFacts {
-        session,
-        features: 0,
-        size: leg.volume.geometry.size(),
-        logical_block_size: leg.volume.lower.logical_block_size(),
-        known_instance: inner.peer.instance,
-        known_generation: inner.peer.generation,
-        offered_generation: leg.config.generation,
-        dirty_chunks,
-        paused: inner.machine.pause_wanted(),
-        full: false,
-    };
-    let full = match source_decide(&facts, welcome) {
-        Plan::Refuse(code) => {
-            let reason = match code {
-                RefuseCode::Malformed => Text::format(format_args!(
-                    "the answer of {} makes no sense; compare the versions of netraid on both machines",
-                    leg.config.address
-                )),
-                other => Text::format(format_args!("{other}")),
-            };
-            return leg
-                .fire_locked(&mut inner, Event::Refused, Some(reason))
-                .report(leg, inner);
-        }
-        Plan::Full | Plan::StayPaused { full: true, .. } => true,
-        Plan::InSync | Plan::Partial { .. } | Plan::StayPaused { full: false, .. } => false,
-    };
-    inner.cause = Text::truncated(match inner.peer.instance {
-        None => "the target is new to this mirror",
-        Some(known) if known != welcome.instance => {
-            "the target was restarted or stopped, and what it holds is not known"
-        }
-        Some(_) if full => "what the target holds is not known",
-        Some(_) => "the connection was lost while the application wrote",
-    });
+    let full = agreement.copying == Copying::Everything;
+    inner.cause = cause(&facts, welcome, agreement.copying);
     inner.connects = inner.connects.saturating_add(1);
     inner.attempts = 0;
-    inner.peer = Peer {
-        name: welcome.node_name,
-        uuid: Some(welcome.node_uuid),
-        instance: Some(welcome.instance),
-        generation: welcome.generation,
+    inner.peer = welcome.node_name;
+    let greeting = Greeting {
+        full,
+        target_paused: agreement.merge_map,
     };
-    let target_paused = welcome.flags.contains(WelcomeFlags::HAS_MAP);
-    let greeting = Greeting { full, target_paused };
-    let reason = if facts.paused {
+    let reason = if paused {
         Text::truncated("replication is paused by an operator")
     } else {
         Text::EMPTY
     };
     leg.fire_locked(&mut inner, Event::Welcomed(greeting), Some(reason))
         .report(leg, inner);
+}
+
+fn cause(facts: &SourceFacts, welcome: &Welcome, copying: Copying) -> Text {
+    Text::truncated(match copying {
+        _ if facts.full => "an operator asked for a full copy",
+        Copying::Everything if facts.known_node == NO_ID => "the target is new to this mirror",
+        Copying::Everything => "what the target holds is not known",
+        Copying::Written => "the target is new to this mirror, which has not been written to everywhere",
+        Copying::Marked if facts.known_instance != welcome.instance => {
+            "the target was restarted, or is new and prepared"
+        }
+        Copying::Marked => "the connection was lost while the application wrote",
+    })
+}
+
+/// Puts on record what the target misses, before anything is sent to it.
+fn prepare(leg: &SourceLeg, welcome: &Welcome, facts: &SourceFacts, agreement: Agreement) -> Result {
+    let volume = &leg.volume;
+    match agreement.copying {
+        Copying::Everything => volume.mark_all(),
+        Copying::Written => volume.mark_written(),
+        Copying::Marked => {}
+    }
+    if agreement.distrust {
+        volume.distrust();
+    }
+    volume.keep_marks()?;
+    // What a target holds until it is complete keeps its generation, by which it is known if that is interrupted. One
+    // that holds nothing yet is given one.
+    let before = match welcome.generation {
+        0 => u64::from_le_bytes(misc::random()) | 1,
+        held => held,
+    };
+    let after = facts.mine.current;
+    let base = if before == after { 0 } else { before };
+    let noted = |sb: &Superblock| {
+        sb.peers.get(PEER).is_some_and(|peer| {
+            peer.uuid == welcome.node_uuid && peer.instance == welcome.instance && peer.base == base
+        })
+    };
+    if !volume.store.with(noted) {
+        volume.store.change(|sb| {
+            if let Some(peer) = sb.peers.get_mut(PEER) {
+                peer.uuid = welcome.node_uuid;
+                peer.name = welcome.node_name;
+                peer.instance = welcome.instance;
+                peer.base = base;
+            }
+        })?;
+    }
+    volume.set_step(if base == 0 { Step::Together } else { Step::Apart });
+    volume.set_generations(Generations { before, after });
+    Ok(())
 }

@@ -6,10 +6,11 @@ use super::{
     link::{Link, LinkError, LinkResult},
     source::SourceLeg,
 };
-use crate::volume::Confirmed;
+use crate::{meta::maps::PEER, volume::Confirmed};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::Event,
+    meta::{MetaFlags, PeerFlags, Superblock},
     name::Text,
     wire::{map_words, Ack, AckStatus, Flags, Header, Kind, Reply, ReplyStatus},
     wire::{ACKS_MAX, ACK_LEN, REPLY_MAX_LEN},
@@ -39,7 +40,7 @@ pub(super) fn run(leg: &SourceLeg, link: &Arc<Link>) -> Text {
             Err(lost) => break lost,
         }
     };
-    let peer = leg.inner.lock().peer.name;
+    let peer = leg.inner.lock().peer;
     match lost {
         Lost::Link(error) => Text::format(format_args!("the connection to {peer} was lost: {error}")),
         Lost::TargetDisk(status) => Text::format(format_args!(
@@ -63,6 +64,10 @@ fn receive(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Lost> 
         Kind::Ping | Kind::Pong => Ok(()),
         Kind::Reply => reply(leg, link, &header),
         Kind::Map => map(leg, link, &header),
+        Kind::Takeover => {
+            (leg.config.handover)(leg.config.node.mirror_id);
+            Ok(())
+        }
         Kind::Bye => Err(Lost::Bye),
         other => Err(LinkError::Unexpected(other).into()),
     }
@@ -86,14 +91,17 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
     let asked = u8::try_from(header.handle).ok().and_then(Kind::from_number);
     let fine = reply.status == ReplyStatus::Ok;
     let event = match asked {
-        Some(Kind::ResyncDone) if fine => Event::DoneAcked,
+        Some(Kind::ResyncDone) if fine => {
+            together(leg)?;
+            Event::DoneAcked
+        }
         Some(Kind::Pause) if fine => Event::PauseAcked,
         Some(Kind::Resume) if fine => {
             leg.inner.lock().cause = Text::truncated("replication was paused");
             Event::ResumeAcked
         }
         Some(Kind::Resume) => {
-            let peer = leg.inner.lock().peer.name;
+            let peer = leg.inner.lock().peer;
             let reason = Text::format(format_args!("{peer} does not resume: {}", reply.reason));
             leg.fire_on(link, Event::ResumeRefused, Some(reason));
             return Ok(());
@@ -103,6 +111,32 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
     };
     leg.fire_on(link, event, None);
     Ok(())
+}
+
+/// The target holds what this disk holds; on record before it counts.
+fn together(leg: &SourceLeg) -> core::result::Result<(), Lost> {
+    let given = leg.volume.generations().after;
+    let gone = MetaFlags::SPLIT_BRAIN.with(MetaFlags::PREPARED, true);
+    let agreed = |sb: &Superblock| {
+        let peer = sb.peers.get(PEER);
+        peer.is_some_and(|peer| peer.base == 0 && !peer.flags.contains(PeerFlags::FULL))
+            && sb.flags == sb.flags.without(gone)
+    };
+    if leg.volume.store.with(agreed) {
+        return Ok(());
+    }
+    let changed = leg.volume.store.change(|sb| {
+        // A generation begun meanwhile, because the connection was lost, is one the target does not have.
+        if sb.current != given {
+            return;
+        }
+        sb.flags = sb.flags.without(gone);
+        if let Some(peer) = sb.peers.get_mut(PEER) {
+            peer.base = 0;
+            peer.flags.set(PeerFlags::FULL, false);
+        }
+    });
+    changed.map_err(|error| LinkError::Io(error).into())
 }
 
 fn read_reply(link: &Link, header: &Header, buffer: &mut [u8]) -> LinkResult<Reply> {
@@ -117,6 +151,8 @@ fn map(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Resu
     let first = usize::try_from(header.offset).unwrap_or(usize::MAX);
     leg.volume.merge(first, map_words(&data));
     if header.flags.contains(Flags::LAST) {
+        // The target forgets its map once copying begins.
+        leg.volume.keep_marks().map_err(LinkError::Io)?;
         leg.fire_on(link, Event::MapDone, None);
     }
     Ok(())

@@ -28,7 +28,7 @@ pub(super) fn run(leg: &Arc<SourceLeg>) {
 
 fn work(leg: &SourceLeg, link: &Arc<Link>, woken: bool) -> core::result::Result<(), Text> {
     let lost = |error| Text::format(format_args!("sending to the target failed: {error}"));
-    while let Some(outgoing) = leg.volume.next_outgoing(leg.config.generation) {
+    while let Some(outgoing) = leg.volume.next_outgoing() {
         let sent = send(link, &outgoing);
         // The pages go back in any case; if the sending failed, they are marked when the connection is given up.
         leg.volume.sent(outgoing);

@@ -67,6 +67,8 @@ pub(crate) enum Report {
     Done,
     /// A connection was refused by one of the two sides.
     Refused(Text),
+    /// One of the lasting flags of the mirror changed.
+    Standing(Text),
 }
 
 /// The last resync.
@@ -107,4 +109,6 @@ pub(crate) struct LegStatus {
     pub(crate) heard_ms: Option<u64>,
     pub(crate) retry_ms: Option<u64>,
     pub(crate) in_flight: u32,
+    pub(crate) skipped_bytes: u64,
+    pub(crate) zeroed_bytes: u64,
 }

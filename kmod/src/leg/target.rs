@@ -3,12 +3,15 @@
 //! The target's end of a leg: the disk that was given to a mirror, and the one source it listens to.
 
 use super::{
-    target_accept, target_apply::Serving, target_pause::Paused, LegStatus, Node, Observer, Report, ResyncStatus, Timing,
+    accept, target_apply::Serving, target_pause::Paused, target_takeover::Takeover, LegStatus, Node, Observer, Report,
+    ResyncStatus, Timing,
 };
+use crate::meta::{maps::PEER, Store};
 use crate::sys::{
     block::LowerDisk,
     misc,
     net::{Address, Listener, NetNs},
+    sync::Event,
     thread::KThread,
 };
 use kernel::{
@@ -16,7 +19,7 @@ use kernel::{
     sync::{new_mutex, Arc, Mutex},
 };
 use netraid_core::{
-    chunk::Geometry,
+    meta::{MetaFlags, PeerFlags},
     name::{Name, Text},
     resync::Progress,
     state::{Connection, LegState},
@@ -33,42 +36,22 @@ pub(crate) struct TargetConfig {
     pub(crate) timing: Timing,
     pub(crate) net: NetNs,
     pub(crate) observer: Observer,
-}
-
-/// What a target knows of its mirror. Survives a stop.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Knowledge {
-    /// The mirror's identity, learnt from the first source that was accepted.
-    pub(crate) mirror_uuid: Option<Id>,
-    /// Size and chunks of the mirror, from the source.
-    pub(crate) geometry: Option<Geometry>,
-    /// What the disk holds, 0 before the first resync was complete.
-    pub(crate) generation: u64,
-    /// A resync has begun at some time.
-    pub(crate) begun: bool,
-    /// A resync has begun and is not complete: the disk holds no usable copy.
-    pub(crate) inconsistent: bool,
-    /// The source's name and identity.
-    pub(crate) source: Name,
-    pub(crate) source_uuid: Option<Id>,
-}
-
-impl Knowledge {
-    /// Whether the disk holds a complete copy.
-    pub(crate) fn is_usable(&self) -> bool {
-        self.generation != 0 && !self.inconsistent
-    }
+    /// Bytes of the disk that are there for the mirror.
+    pub(crate) room: u64,
 }
 
 /// What the leg's mutex protects.
 pub(super) struct Inner {
-    pub(super) knows: Knowledge,
     /// The connection, until it is reaped or replaced.
     pub(super) serving: Option<Serving>,
     /// Both sides agreed, and neither has noticed an end.
     pub(super) connected: bool,
     /// The source says that nothing is missing on this connection.
     pub(super) in_sync: bool,
+    /// A resync has begun on this disk and is not complete, on this connection or an earlier one.
+    pub(super) resyncing: bool,
+    /// The last connection was in sync until it broke: the copy here is the newest there is.
+    pub(super) warm: bool,
     /// The source asked for a pause.
     pub(super) pause: bool,
     /// The device of the pause, and what was written to it.
@@ -80,6 +63,8 @@ pub(super) struct Inner {
     pub(super) connects: u64,
     pub(super) past_traffic: (u64, u64),
     pub(super) stopping: bool,
+    /// What came of asking the source to give way.
+    pub(super) takeover: Option<Takeover>,
 }
 
 /// A target. Its threads and its owner share it.
@@ -87,14 +72,19 @@ pub(super) struct Inner {
 pub(crate) struct TargetLeg {
     pub(super) config: TargetConfig,
     pub(crate) lower: Arc<LowerDisk>,
+    /// What is remembered of the mirror.
+    pub(super) store: Arc<Store>,
     pub(super) listener: Listener,
     #[pin]
     pub(super) inner: Mutex<Inner>,
+    /// Raised when the source answered.
+    #[pin]
+    pub(super) answered: Event,
 }
 
 impl TargetLeg {
     /// Reports with no lock held.
-    pub(super) fn tell(&self, report: Report) {
+    pub(super) fn report(&self, report: Report) {
         (self.config.observer)(self.config.node.mirror_id, LEG, report);
     }
 
@@ -105,19 +95,36 @@ impl TargetLeg {
             change(&mut inner);
             inner.shown_reason()
         };
-        self.tell(Report::Changed(reason));
+        self.report(Report::Changed(reason));
     }
 
-    /// What the target knows of its mirror.
-    pub(crate) fn knowledge(&self) -> Knowledge {
-        self.inner.lock().knows
+    /// Whether the disk holds no usable copy.
+    pub(crate) fn is_unusable(&self) -> bool {
+        self.store
+            .with(|sb| sb.current == 0 || sb.flags.contains(MetaFlags::INCONSISTENT))
     }
 
-    /// Whether a source is connected, and for how long it has been silent.
-    pub(crate) fn source_silence_ms(&self) -> Option<u64> {
+    /// Whether this machine was in step with a source that was then lost, not stopped.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.inner.lock().warm
+    }
+
+    /// Name and identity of the source.
+    pub(super) fn source(&self) -> Option<(Name, Id)> {
+        self.store.with(|sb| {
+            sb.peers
+                .get(PEER)
+                .filter(|peer| !peer.is_free())
+                .map(|peer| (peer.name, peer.uuid))
+        })
+    }
+
+    /// The source that is connected, and for how many milliseconds it has been silent.
+    pub(crate) fn connected_source(&self) -> Option<(Name, u64)> {
+        let (name, _) = self.source()?;
         let inner = self.inner.lock();
         let serving = inner.serving.as_ref().filter(|_| inner.connected)?;
-        Some(serving.conn.link.silence_ms())
+        Some((name, serving.conn.link.silence_ms()))
     }
 
     /// How many have the device of a pause open; `None` where there is none.
@@ -141,6 +148,10 @@ impl TargetLeg {
     /// What the operator is shown.
     pub(crate) fn status(&self) -> LegStatus {
         let now = misc::now_ms();
+        let source = self.source();
+        let chunks = self
+            .store
+            .with(|sb| sb.geometry().map_or(0, |geometry| geometry.chunks()));
         let inner = self.inner.lock();
         let serving = inner.serving.as_ref();
         let traffic = serving.map_or((0, 0), |serving| serving.conn.link.traffic());
@@ -148,8 +159,8 @@ impl TargetLeg {
         LegStatus {
             id: LEG,
             address: peer,
-            peer_name: inner.knows.source,
-            peer_uuid: inner.knows.source_uuid,
+            peer_name: source.map_or(Name::EMPTY, |(name, _)| name),
+            peer_uuid: source.map(|(_, uuid)| uuid),
             state: inner.view(),
             connection: if inner.connected {
                 Connection::Connected
@@ -158,7 +169,7 @@ impl TargetLeg {
             },
             timing: self.config.timing,
             reason: inner.shown_reason(),
-            chunks: inner.knows.geometry.map_or(0, |geometry| geometry.chunks()),
+            chunks,
             dirty_chunks: inner.paused.as_ref().map_or(0, Paused::written_chunks),
             resync: inner.resync_status(now),
             resynced_bytes: inner.resynced_bytes,
@@ -169,6 +180,8 @@ impl TargetLeg {
             attempts: 0,
             heard_ms: serving.filter(|_| inner.connected).map(|it| it.conn.link.silence_ms()),
             retry_ms: None,
+            skipped_bytes: 0,
+            zeroed_bytes: 0,
             in_flight: serving.map_or(0, |serving| serving.conn.outstanding()),
         }
     }
@@ -181,7 +194,7 @@ impl Inner {
             LegState::Paused
         } else if self.connected && self.in_sync {
             LegState::FullyOperational
-        } else if self.connected && self.knows.inconsistent {
+        } else if self.connected && self.resyncing {
             LegState::Resyncing
         } else {
             LegState::OutOfSync
@@ -207,22 +220,18 @@ impl Inner {
         }
     }
 
-    /// A resync begins that has `total` bytes to copy.
-    pub(super) fn begin_resync(&mut self, total: u64) {
-        self.knows.begun = true;
-        self.knows.inconsistent = true;
+    /// A resync begins that has `total` bytes of `size` to copy.
+    pub(super) fn begin_resync(&mut self, total: u64, size: u64) {
+        self.resyncing = true;
         self.in_sync = false;
-        let whole = self.knows.geometry.is_some_and(|geometry| geometry.size() <= total);
-        self.last_resync.full = whole;
+        self.last_resync.full = size <= total;
         self.last_resync.count = self.last_resync.count.saturating_add(1);
         self.progress = Some(Progress::start(misc::now_ms(), total));
     }
 
     /// Everything the source had to copy is here and durable; true when a resync ended with that.
-    pub(super) fn complete(&mut self, generation: u64) -> bool {
-        self.knows.begun = true;
-        self.knows.inconsistent = false;
-        self.knows.generation = generation;
+    pub(super) fn complete(&mut self) -> bool {
+        self.resyncing = false;
         self.in_sync = true;
         self.end_resync()
     }
@@ -247,16 +256,29 @@ impl TargetHandle {
     /// # Errors
     ///
     /// Those of [`Listener::new`], and `ENOMEM`.
-    pub(crate) fn start(config: TargetConfig, lower: Arc<LowerDisk>, knows: Knowledge) -> Result<Self> {
+    pub(crate) fn start(
+        config: TargetConfig,
+        lower: Arc<LowerDisk>,
+        store: Arc<Store>,
+        own: Option<Paused>,
+    ) -> Result<Self> {
         let listener = Listener::new(&config.net, &config.address)?;
         listener.set_wait(config.timing.tick_ms());
+        let (resyncing, pause) = store.with(|sb| {
+            let paused = sb
+                .peers
+                .get(PEER)
+                .is_some_and(|peer| peer.flags.contains(PeerFlags::PAUSED));
+            (sb.flags.contains(MetaFlags::INCONSISTENT), paused)
+        });
         let inner = Inner {
-            knows,
             serving: None,
             connected: false,
             in_sync: false,
-            pause: false,
-            paused: None,
+            resyncing,
+            warm: false,
+            pause,
+            paused: own,
             reason: Text::truncated("the source has not connected yet"),
             progress: None,
             last_resync: ResyncStatus::default(),
@@ -264,18 +286,21 @@ impl TargetHandle {
             connects: 0,
             past_traffic: (0, 0),
             stopping: false,
+            takeover: None,
         };
         let leg = Arc::pin_init(
             pin_init!(TargetLeg {
                 config,
                 lower,
+                store,
                 listener,
                 inner <- new_mutex!(inner, "netraid_target"),
+                answered <- Event::new(),
             }),
             GFP_KERNEL,
         )?;
         let its = leg.clone();
-        let acceptor = KThread::spawn(c"netraid_accept", move || target_accept::run(&its))?;
+        let acceptor = KThread::spawn(c"netraid_accept", move || accept::run(&its))?;
         Ok(Self {
             leg,
             _acceptor: acceptor,

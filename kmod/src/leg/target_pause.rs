@@ -9,9 +9,11 @@ use super::{
     target_apply::Conn,
     target_receive::reply,
 };
+use crate::meta::maps::PEER;
 use crate::volume::{device_name, FrontDisk, Running, Volume};
 use kernel::prelude::*;
 use netraid_core::{
+    meta::PeerFlags,
     name::Text,
     wire::{Flags, Header, Kind, Reply, MAP_MAX_WORDS},
 };
@@ -40,12 +42,12 @@ pub(super) fn pause(leg: &TargetLeg, conn: &Conn) -> LinkResult {
     if !conn.drain() {
         return Err(LinkError::Closed);
     }
+    let usable = !leg.is_unusable();
+    keep_pause(leg, true)?;
     let wanted = {
         let inner = leg.inner.lock();
         // A copy in the middle of a resync is no use to anybody.
-        inner.knows.begun
-            && !inner.knows.inconsistent
-            && inner.paused.as_ref().is_none_or(|paused| paused.front.is_none())
+        usable && inner.paused.as_ref().is_none_or(|paused| paused.front.is_none())
     };
     let answer = if wanted { open(leg, conn) } else { Ok(()) };
     leg.change(|inner| {
@@ -60,6 +62,23 @@ pub(super) fn pause(leg: &TargetLeg, conn: &Conn) -> LinkResult {
     reply(conn, Kind::Pause, &Reply::OK)
 }
 
+/// A pause outlives a restart of this machine: its device is not written to by the source until the operator says so.
+fn keep_pause(leg: &TargetLeg, paused: bool) -> LinkResult {
+    let known = leg
+        .store
+        .with(|sb| sb.peers.get(PEER).map(|peer| peer.flags.contains(PeerFlags::PAUSED)));
+    if known == Some(paused) {
+        return Ok(());
+    }
+    leg.store
+        .change(|sb| {
+            if let Some(peer) = sb.peers.get_mut(PEER) {
+                peer.flags.set(PeerFlags::PAUSED, paused);
+            }
+        })
+        .map_err(LinkError::Io)
+}
+
 fn open(leg: &TargetLeg, conn: &Conn) -> core::result::Result<(), Text> {
     let failed = |error: Error| {
         let errno = -error.to_errno();
@@ -71,7 +90,7 @@ fn open(leg: &TargetLeg, conn: &Conn) -> core::result::Result<(), Text> {
     let kept = leg.inner.lock().paused.take();
     let running = match kept {
         Some(kept) => kept.running,
-        None => Volume::new(leg.lower.clone(), conn.geometry)
+        None => Volume::new(leg.lower.clone(), conn.geometry, leg.store.clone())
             .and_then(Running::start)
             .map_err(failed)?,
     };
@@ -111,6 +130,7 @@ pub(super) fn resume(leg: &TargetLeg, conn: &Conn) -> LinkResult {
     };
     // Takes the device away and waits for its last I/O.
     drop(front);
+    keep_pause(leg, false)?;
     leg.change(|inner| inner.pause = false);
     reply(conn, Kind::Resume, &Reply::OK)?;
     send_map(leg, conn)
@@ -133,7 +153,7 @@ fn send_map(leg: &TargetLeg, conn: &Conn) -> LinkResult {
         let count = most.min(words.saturating_sub(first));
         let Some(part) = part.get_mut(..count) else { break };
         if let Some(volume) = &volume {
-            volume.dirty_words(first, part);
+            volume.own_words(first, part);
         }
         for (to, word) in bytes.chunks_exact_mut(8).zip(part.iter()) {
             to.copy_from_slice(&word.to_le_bytes());

@@ -6,12 +6,16 @@ use super::{
     link::{LinkError, LinkResult},
     target::TargetLeg,
     target_apply::{self, Conn, ConnRef, Slow},
-    target_pause, Report,
+    target_pause::{self, Paused},
+    target_takeover, Report,
 };
+use crate::meta::maps::PEER;
 use crate::sys::misc;
 use kernel::sync::Arc;
 use netraid_core::{
-    name::Text,
+    generation,
+    meta::{MetaFlags, PeerFlags, Superblock},
+    name::{Name, Text},
     wire::{Ack, AckStatus, Flags, Header, Kind, Reply, REPLY_MAX_LEN},
 };
 
@@ -31,14 +35,16 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
         }
     };
     conn.end();
+    let source = leg.source().map_or(Name::EMPTY, |(name, _)| name);
     leg.change(|inner| {
         // Only if no other connection has taken the place.
         let mine = inner.serving.as_ref().is_some_and(|it| Arc::ptr_eq(&it.conn, conn));
         if mine {
+            // A source that says goodbye is in good order, and may come back.
+            inner.warm = inner.in_sync && !matches!(error, LinkError::Goodbye);
             inner.connected = false;
             inner.in_sync = false;
             inner.end_resync();
-            let source = inner.knows.source;
             inner.reason = Text::format(format_args!("the connection of {source} was lost: {error}"));
         }
     });
@@ -57,22 +63,13 @@ fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
             admit(conn, 0)?;
             target_apply::flush(conn, ack).map_err(LinkError::Io)
         }
-        Kind::Discard | Kind::Zeroes => slow(conn, &header, ack),
+        Kind::Discard | Kind::Zeroes => slow(leg, conn, &header, ack, reported),
         Kind::Ping | Kind::Pong => Ok(()),
-        Kind::ResyncStart => {
-            let mut dropped = None;
-            leg.change(|inner| {
-                inner.begin_resync(header.span);
-                inner.pause = false;
-                // The source has merged what was written here.
-                dropped = inner.paused.take();
-            });
-            drop(dropped);
-            Ok(())
-        }
+        Kind::ResyncStart => resync_start(leg, conn, &header),
         Kind::ResyncDone => resync_done(leg, conn, header.offset),
         Kind::Pause => target_pause::pause(leg, conn),
         Kind::Resume => target_pause::resume(leg, conn),
+        Kind::Reply => target_takeover::answered(leg, conn, &header),
         Kind::Bye => Err(LinkError::Goodbye),
         other => Err(LinkError::Unexpected(other)),
     }
@@ -108,13 +105,16 @@ fn progress(leg: &TargetLeg, bytes: u64, reported: &mut u64) {
     let now = misc::now_ms();
     if now.saturating_sub(*reported) >= REPORT_MS {
         *reported = now;
-        leg.tell(Report::Progress);
+        leg.report(Report::Progress);
     }
 }
 
-fn slow(conn: &Conn, header: &Header, ack: Ack) -> LinkResult {
+fn slow(leg: &TargetLeg, conn: &Conn, header: &Header, ack: Ack, reported: &mut u64) -> LinkResult {
     header.check_bounds(conn.geometry.size())?;
     admit(conn, 0)?;
+    if header.flags.contains(Flags::RESYNC) {
+        progress(leg, header.span, reported);
+    }
     let slow = Slow {
         kind: header.kind,
         flags: header.flags,
@@ -132,23 +132,85 @@ fn slow(conn: &Conn, header: &Header, ack: Ack) -> LinkResult {
     }
 }
 
+/// From now on the disk holds no usable copy. That is on record before the first byte of it changes.
+fn resync_start(leg: &TargetLeg, conn: &Conn, header: &Header) -> LinkResult {
+    leg.store
+        .change(|sb| {
+            sb.flags.set(MetaFlags::INCONSISTENT, true);
+            if header.offset != 0 {
+                generation::rotate(&mut sb.current, &mut sb.history, header.offset);
+            }
+            no_pause(sb);
+        })
+        .map_err(LinkError::Io)?;
+    let mut dropped = None;
+    leg.change(|inner| {
+        inner.begin_resync(header.span, conn.geometry.size());
+        inner.pause = false;
+        inner.warm = false;
+        dropped = inner.paused.take();
+    });
+    forget(dropped).map_err(LinkError::Io)
+}
+
+/// The source has on record what was written here.
+fn forget(own: Option<Paused>) -> kernel::prelude::Result {
+    if let Some(own) = own {
+        own.running.volume.forget_marks();
+        own.running.volume.keep_marks()?;
+    }
+    Ok(())
+}
+
 fn resync_done(leg: &TargetLeg, conn: &Conn, generation: u64) -> LinkResult {
-    if let Err(error) = conn.lower.flush() {
+    if let Err(error) = durable(leg, conn, generation) {
         let errno = -error.to_errno();
-        let reason = Text::format(format_args!("the disk could not be flushed (error {errno})"));
+        let reason = Text::format(format_args!(
+            "the end of the resync could not be made durable (error {errno}); look at the kernel log there"
+        ));
         return reply(conn, Kind::ResyncDone, &Reply::refused(reason));
     }
     let (mut resynced, mut dropped) = (false, None);
     leg.change(|inner| {
-        resynced = inner.complete(generation);
+        resynced = inner.complete();
         inner.pause = false;
         dropped = inner.paused.take();
     });
-    drop(dropped);
+    forget(dropped).map_err(LinkError::Io)?;
     if resynced {
-        leg.tell(Report::Done);
+        leg.report(Report::Done);
     }
     reply(conn, Kind::ResyncDone, &Reply::OK)
+}
+
+fn durable(leg: &TargetLeg, conn: &Conn, generation: u64) -> kernel::prelude::Result {
+    conn.lower.flush()?;
+    let gone = MetaFlags::INCONSISTENT
+        .with(MetaFlags::YIELDED, true)
+        .with(MetaFlags::SPLIT_BRAIN, true)
+        .with(MetaFlags::PREPARED, true);
+    let known = leg.store.with(|sb| {
+        let peer = sb.peers.get(PEER);
+        let settled = peer.is_none_or(|peer| peer.base == 0 && !peer.flags.contains(PeerFlags::PAUSED));
+        sb.current == generation && settled && sb.flags == sb.flags.without(gone)
+    });
+    if known {
+        return Ok(());
+    }
+    leg.store.change(|sb| {
+        sb.flags = sb.flags.without(gone);
+        generation::rotate(&mut sb.current, &mut sb.history, generation);
+        no_pause(sb);
+        if let Some(peer) = sb.peers.get_mut(PEER) {
+            peer.base = 0;
+        }
+    })
+}
+
+fn no_pause(sb: &mut Superblock) {
+    if let Some(peer) = sb.peers.get_mut(PEER) {
+        peer.flags.set(PeerFlags::PAUSED, false);
+    }
 }
 
 /// Answers a message without data.

@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a mirror remembers.
+//! What a mirror remembers: its metadata in a file, on a device or at the end of the disk, and its maps in memory.
 //!
-//! The maps live in memory: they survive a lost connection and a pause, not a stop. After either side was stopped
-//! or restarted, everything is copied.
+//! The format, and what is decided by what it says, is in [`netraid_core::meta`].
 
-use crate::volume::RemoteMap;
-use kernel::prelude::*;
-use netraid_core::{bitmap::Bitmap, chunk::Geometry};
+mod map_blocks;
+pub(crate) mod maps;
+mod place;
+mod refusal;
+mod store;
 
-/// A map in which nothing is marked; may sleep.
-///
-/// # Errors
-///
-/// `ENOMEM`.
-pub(crate) fn empty_map(geometry: &Geometry) -> Result<RemoteMap> {
-    let words = KVVec::from_elem(0_u64, geometry.words(), GFP_KERNEL)?;
-    Bitmap::new(words, geometry.chunks()).ok_or(EINVAL)
-}
+pub(crate) use place::{MetaIdentity, MetaIo};
+pub(crate) use refusal::MetaRefusal;
+pub(crate) use store::Store;

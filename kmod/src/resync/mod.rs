@@ -11,15 +11,13 @@ use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::Event,
     name::Text,
+    pace::Pace,
     resync::{Cursor, Extent, Step},
 };
 
 /// Bytes of one copy: large enough that its cost is the data's, small enough that a write to the same place does not
 /// wait for long.
 const COPY_BYTES: u32 = 256 << 10;
-
-/// Copies under way at a time; with [`COPY_BYTES`], 2 MiB on the wire.
-const WINDOW: u32 = 8;
 
 /// Why a resync is given up for now.
 const DISK_FAILED: &str = "the local disk failed a read or a write; look at the kernel log";
@@ -47,6 +45,7 @@ fn pass(leg: &SourceLeg) {
     let mut cursor = Cursor::new();
     let mut reported = misc::now_ms();
     let mut draining = false;
+    let mut pace = Pace::new(reported);
     // What failed before this pass is none of its business: its marks are set.
     let _ = volume.copied_so_far();
     while leg.is_copying() {
@@ -55,18 +54,24 @@ fn pass(leg: &SourceLeg) {
             reported = now;
             leg.report_progress();
         }
-        let Copied { under_way, failed } = volume.copied_so_far();
+        let Copied {
+            under_way,
+            failed,
+            busy,
+        } = volume.copied_so_far();
         if failed {
             return lose(leg, DISK_FAILED);
         }
-        if under_way >= WINDOW || (draining && under_way > 0) {
-            volume.copied.wait(NAP_MS);
+        if under_way >= pace.window() || (draining && under_way > 0) {
+            if volume.copied.wait(NAP_MS) {
+                pace.observe(busy);
+            }
             continue;
         }
         draining = false;
         match volume.next_copy(&mut cursor, COPY_BYTES) {
             Step::Copy(extent) => {
-                if let Err(error) = copy(leg, &extent) {
+                if let Err(error) = copy(leg, &extent, &mut pace) {
                     let errno = -error.to_errno();
                     return lose_for(leg, errno);
                 }
@@ -77,6 +82,18 @@ fn pass(leg: &SourceLeg) {
             Step::End => draining = true,
         }
     }
+}
+
+/// Waits as long as the rate asks for; false when copying is to stop.
+fn may_copy(leg: &SourceLeg, bytes: u64, pace: &mut Pace) -> bool {
+    while leg.is_copying() {
+        let rate = leg.volume.store.with(|sb| sb.resync_rate);
+        match pace.take(misc::now_ms(), bytes, rate) {
+            0 => return true,
+            ms => misc::sleep_ms(u32::try_from(ms).unwrap_or(1000)),
+        }
+    }
+    false
 }
 
 fn lose(leg: &SourceLeg, reason: &str) {
@@ -90,10 +107,10 @@ fn lose_for(leg: &SourceLeg, errno: i32) {
 
 /// Starts the copies of an extent. One that is larger than a copy, a single large chunk, is done piece after piece;
 /// only its last piece clears the mark, and only after all others were confirmed.
-fn copy(leg: &SourceLeg, extent: &Extent) -> Result {
+fn copy(leg: &SourceLeg, extent: &Extent, pace: &mut Pace) -> Result {
     if extent.len <= u64::from(COPY_BYTES) {
         let len = u32::try_from(extent.len).map_err(|_| EINVAL)?;
-        return enter(leg, extent.offset, len, Clears::Covered);
+        return enter(leg, extent.offset, len, Clears::Covered, pace);
     }
     let mut done = 0;
     while let Some((offset, len)) = extent.piece(done, COPY_BYTES) {
@@ -107,7 +124,7 @@ fn copy(leg: &SourceLeg, extent: &Extent) -> Result {
         } else {
             Clears::Nothing
         };
-        enter(leg, offset, len, clears)?;
+        enter(leg, offset, len, clears, pace)?;
         if last {
             settle(leg);
         }
@@ -126,7 +143,10 @@ pub(crate) enum Clears {
     Nothing,
 }
 
-fn enter(leg: &SourceLeg, offset: u64, len: u32, clears: Clears) -> Result {
+fn enter(leg: &SourceLeg, offset: u64, len: u32, clears: Clears, pace: &mut Pace) -> Result {
+    if !may_copy(leg, u64::from(len), pace) {
+        return Ok(());
+    }
     while leg.is_copying() {
         if copy_range(&leg.volume, offset, len, clears)? {
             break;
@@ -140,7 +160,7 @@ fn enter(leg: &SourceLeg, offset: u64, len: u32, clears: Clears) -> Result {
 /// Waits until no copy is under way; false when copying is to stop or a copy failed.
 fn settle(leg: &SourceLeg) -> bool {
     while leg.is_copying() {
-        let Copied { under_way, failed } = leg.volume.copied_so_far();
+        let Copied { under_way, failed, .. } = leg.volume.copied_so_far();
         if failed {
             lose(leg, DISK_FAILED);
             return false;

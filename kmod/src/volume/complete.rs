@@ -2,7 +2,7 @@
 
 //! What happens after the lock: bios end, waiting threads wake.
 
-use super::{now, state::State, Volume};
+use super::{log::RoundFlush, now, state::State, Volume};
 use crate::sys::{block::BioList, sync::IrqGuard};
 
 /// How long a mirror that goes out of service waits for its last requests: longer than any leg takes to give its target
@@ -35,7 +35,11 @@ impl Volume {
         let work = state.has_work();
         let drained = state.remote.draining && state.remote.outstanding == 0;
         let settled = state.settling && state.is_idle();
+        let round = state.log.flush != RoundFlush::Idle && state.log.flush != RoundFlush::Running;
         drop(state);
+        if round {
+            self.rounds.raise();
+        }
         if settled {
             self.settled.raise();
         }

@@ -5,7 +5,7 @@
 
 use super::{
     now,
-    state::{Entered, Request, State},
+    state::{Entered, Origin, Request, State},
     Volume,
 };
 use crate::resync::Clears;
@@ -36,13 +36,15 @@ pub(crate) struct Copied {
     pub(crate) under_way: u32,
     /// The local disk could not be read since the last call.
     pub(crate) failed: bool,
+    /// The application has requests under way.
+    pub(crate) busy: bool,
 }
 
 impl Volume {
     /// What to copy next.
     pub(crate) fn next_copy(&self, cursor: &mut Cursor, max_bytes: u32) -> Step {
         let state = self.state.lock();
-        cursor.next(&state.remote.dirty, &self.geometry, max_bytes, SCAN_WORDS)
+        cursor.next(state.remote.dirty.map(), &self.geometry, max_bytes, SCAN_WORDS)
     }
 
     /// How copying stands.
@@ -52,6 +54,7 @@ impl Volume {
         Copied {
             under_way: state.copies,
             failed,
+            busy: state.applications > 0,
         }
     }
 }
@@ -69,7 +72,7 @@ pub(crate) fn enter(volume: &Guarded<Volume>, offset: u64, len: u32, clears: Cle
     };
     let request = Request {
         copy: Some(pages),
-        is_copy: true,
+        origin: Origin::Copy,
         clears,
         kind: Some(Kind::Write),
         flags: Flags::RESYNC,
@@ -110,6 +113,8 @@ pub(super) fn start(pages: Option<PagedBio<Copy>>, slot: Slot, busy: Busy<Volume
 impl PagedDone for Copy {
     fn done(self, pages: PagedBio<Self>, result: IoResult) {
         let volume = &*self.volume;
+        // What is all zero travels as such.
+        let is_zero = result.is_ok() && pages.is_zero();
         let mut state = volume.state.lock();
         let live = state.remote.live;
         let State {
@@ -125,7 +130,12 @@ impl PagedDone for Copy {
         // Pages that are not sent go back when the request is taken out of the table, or at the end of this function.
         let mut unused = None;
         if result.is_ok() && live {
-            request.copy = Some(pages);
+            if is_zero {
+                request.kind = Some(Kind::Zeroes);
+                unused = Some(pages);
+            } else {
+                request.copy = Some(pages);
+            }
             remote.queue(self.slot, request, now());
         } else {
             *copy_failed |= result.is_err();

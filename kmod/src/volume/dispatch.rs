@@ -2,7 +2,7 @@
 
 //! The dispatcher: starts what had to wait. Completions run in interrupts, where nothing can be submitted.
 
-use super::{copy, write, Volume};
+use super::{copy, state::Origin, write, Volume};
 use crate::sys::{block::Bio, sync::Guarded};
 
 /// How long the dispatcher sleeps when nothing raises its event; only a safety net.
@@ -28,16 +28,15 @@ fn start_ready(volume: &Guarded<Volume>) {
         let Some(busy) = volume.enter() else { return };
         let mut state = volume.state.lock();
         let Some(slot) = state.inflight.pop_ready() else { return };
-        let is_copy = state.request(slot).is_some_and(|request| request.is_copy);
+        let is_copy = state
+            .request(slot)
+            .is_some_and(|request| request.origin == Origin::Copy);
         if is_copy {
             let pages = copy::begin(&mut state, slot);
             drop(state);
             copy::start(pages, slot, busy);
         } else {
-            let live = state.remote.live;
-            let child = write::begin(volume, &mut state, slot);
-            drop(state);
-            write::start(volume, child, slot, busy, live);
+            write::begin(volume, state, slot, busy);
         }
     }
 }

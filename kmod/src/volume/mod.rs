@@ -19,18 +19,24 @@
 mod complete;
 mod copy;
 mod dispatch;
+mod exchange;
 mod front;
+mod journal;
+mod log;
 mod read;
 mod remote;
+mod rounds;
 mod state;
 mod write;
 
 pub(crate) use copy::{enter as copy_range, Copied};
+pub(crate) use exchange::{Confirmed, Outgoing, Payload};
 pub(crate) use front::{device_name, FrontDisk};
-pub(crate) use remote::{Confirmed, Outgoing, Payload, RemoteMap};
+pub(crate) use log::Step;
+pub(crate) use remote::Generations;
 
 use crate::{
-    meta,
+    meta::{maps::Maps, Store},
     sys::{
         block::{BioSet, LowerDisk, PagePool, PagedSet},
         misc,
@@ -38,8 +44,12 @@ use crate::{
         thread::KThread,
     },
 };
-use kernel::{prelude::*, sync::Arc};
-use netraid_core::chunk::Geometry;
+use kernel::{
+    prelude::*,
+    sync::{new_mutex, Arc, Mutex},
+    types::ScopeGuard,
+};
+use netraid_core::{chunk::Geometry, meta::MetaFlags};
 use state::State;
 
 /// Requests in flight on one mirror. More than any disk's queue, and small enough that a table is cheap.
@@ -72,6 +82,20 @@ pub(crate) struct Volume {
     /// Raised when the last application's request has ended, once somebody waits for that.
     #[pin]
     settled: Event,
+    /// Raised when metadata has to be written; the journal waits for it.
+    #[pin]
+    journal: Event,
+    /// Raised when metadata was written.
+    #[pin]
+    kept: Event,
+    /// Raised when the leg's part of a round has ended.
+    #[pin]
+    rounds: Event,
+    /// Held during a round.
+    #[pin]
+    round: Mutex<()>,
+    /// The metadata.
+    pub(crate) store: Arc<Store>,
     reads: BioSet<read::Read>,
     clones: BioSet<write::Local>,
     copies: PagedSet<copy::Copy>,
@@ -82,13 +106,14 @@ pub(crate) struct Volume {
 pub(crate) type VolumeRef = Arc<Guarded<Volume>>;
 
 impl Volume {
-    /// Prepares a disk for use; may sleep.
+    /// Prepares a disk for use, with the maps as the metadata has them; may sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(lower: Arc<LowerDisk>, geometry: Geometry) -> Result<VolumeRef> {
-        let state = State::new(REQUESTS, meta::empty_map(&geometry)?)?;
+    pub(crate) fn new(lower: Arc<LowerDisk>, geometry: Geometry, store: Arc<Store>) -> Result<VolumeRef> {
+        let every_chunk = store.with(|sb| sb.flags.contains(MetaFlags::NO_BITMAP));
+        let state = State::new(REQUESTS, Maps::load(&store, &geometry)?, every_chunk)?;
         let (reads, clones) = (BioSet::new(RESERVE)?, BioSet::new(RESERVE)?);
         let (copies, pool) = (PagedSet::new(RESERVE)?, PagePool::new(RESERVE_PAGES)?);
         Arc::pin_init(
@@ -100,6 +125,11 @@ impl Volume {
                 outgoing <- Event::new(),
                 copied <- Event::new(),
                 settled <- Event::new(),
+                journal <- Event::new(),
+                kept <- Event::new(),
+                rounds <- Event::new(),
+                round <- new_mutex!((), "netraid_round"),
+                store,
                 reads,
                 clones,
                 copies,
@@ -110,29 +140,46 @@ impl Volume {
     }
 }
 
-/// A volume with its dispatcher. Dropping it ends the dispatcher; the volume lives on as long as it has users.
+/// A volume with its threads. Dropping it ends them; the volume lives on as long as it has users.
 pub(crate) struct Running {
     pub(crate) volume: VolumeRef,
-    // Dropped after `Drop` has told it to end.
+    // Dropped after `Drop` has told them to end.
     _dispatcher: KThread,
+    _rounds: KThread,
+    _journal: KThread,
 }
 
 impl Running {
-    /// Starts the dispatcher of a new volume.
+    /// Starts the threads of a new volume.
     pub(crate) fn start(volume: VolumeRef) -> Result<Self> {
-        let its = volume.clone();
-        let dispatcher = KThread::spawn(c"netraid_io", move || dispatch::run(&its))?;
+        // A thread that starts before a later one fails to start finds the volume stopping and ends.
+        let stop = ScopeGuard::new_with_data(volume.clone(), |volume| volume.stop());
+        let (one, two, three) = (volume.clone(), volume.clone(), volume.clone());
+        let dispatcher = KThread::spawn(c"netraid_io", move || dispatch::run(&one))?;
+        let rounds = KThread::spawn(c"netraid_round", move || rounds::run(&two))?;
+        let journal = KThread::spawn(c"netraid_meta", move || journal::run(&three))?;
+        stop.dismiss();
         Ok(Self {
             volume,
             _dispatcher: dispatcher,
+            _rounds: rounds,
+            _journal: journal,
         })
+    }
+}
+
+impl Volume {
+    fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.work.raise();
+        self.rounds.raise();
+        self.journal.raise();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.volume.state.lock().stopping = true;
-        self.volume.work.raise();
+        self.volume.stop();
     }
 }
 

@@ -3,23 +3,13 @@
 //! The leg as the data path sees it: a map, a queue, and a switch.
 
 use super::{
-    copy::Copy,
     now,
     state::{Counters, Request},
     Volume,
 };
-use crate::sys::block::{Bio, BioList, PagedBio};
+use crate::{meta::maps::Map, sys::block::BioList};
 use kernel::prelude::*;
-use netraid_core::{
-    bitmap::Bitmap,
-    fifo::Fifo,
-    inflight::Slot,
-    request::{After, Part},
-    wire::{Ack, AckStatus, Flags, Header, Kind, HEADER_LEN},
-};
-
-/// The map of chunks a leg misses.
-pub(crate) type RemoteMap = Bitmap<KVVec<u64>>;
+use netraid_core::{bitmap::Bitmap, fifo::Fifo, inflight::Slot, request::Part, wire::Kind};
 
 /// Messages without data that wait to be sent, each at most once; they go before the data.
 #[derive(Clone, Copy, Default)]
@@ -44,7 +34,7 @@ impl Control {
         self.0 |= Self::bit(kind);
     }
 
-    fn take(&mut self) -> Option<Kind> {
+    pub(super) fn take(&mut self) -> Option<Kind> {
         let kind = Self::ALL.into_iter().find(|kind| self.0 & Self::bit(*kind) != 0)?;
         self.0 &= !Self::bit(kind);
         Some(kind)
@@ -57,23 +47,40 @@ pub(super) struct Remote {
     pub(super) live: bool,
     /// Somebody waits for `outstanding` to become zero.
     pub(super) draining: bool,
-    pub(super) dirty: RemoteMap,
-    queue: Fifo<Slot, KVVec<Slot>>,
-    control: Control,
+    pub(super) dirty: Map,
+    /// There is no bitmap: any interruption makes every chunk dirty.
+    every_chunk: bool,
+    /// Counts the times the leg was given up.
+    pub(super) losses: u64,
+    pub(super) queue: Fifo<Slot, KVVec<Slot>>,
+    pub(super) control: Control,
     pub(super) outstanding: u32,
     next_seq: u64,
     /// When a request was last confirmed, or the first became outstanding; milliseconds since boot.
-    progress_ms: u64,
+    pub(super) progress_ms: u64,
     pub(super) replicated_bytes: u64,
     pub(super) copied_bytes: u64,
+    pub(super) zeroed_bytes: u64,
+    pub(super) generations: Generations,
+}
+
+/// What the target is told of its copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Generations {
+    /// What it holds until a resync is complete, with what it misses marked here.
+    pub(crate) before: u64,
+    /// What it holds afterwards.
+    pub(crate) after: u64,
 }
 
 impl Remote {
-    pub(super) fn new(dirty: RemoteMap, capacity: usize) -> Result<Self> {
+    pub(super) fn new(dirty: Map, capacity: usize, every_chunk: bool) -> Result<Self> {
         Ok(Self {
             live: false,
             draining: false,
             dirty,
+            every_chunk,
+            losses: 0,
             queue: Fifo::new(KVVec::from_elem(Slot::from_number(0), capacity, GFP_KERNEL)?),
             control: Control::default(),
             outstanding: 0,
@@ -81,6 +88,8 @@ impl Remote {
             progress_ms: 0,
             replicated_bytes: 0,
             copied_bytes: 0,
+            zeroed_bytes: 0,
+            generations: Generations::default(),
         })
     }
 
@@ -96,45 +105,35 @@ impl Remote {
             self.outstanding = self.outstanding.saturating_add(1);
         }
     }
-}
 
-/// The data of a message, lent to the sender.
-pub(crate) enum Payload {
-    /// None.
-    None,
-    /// An application's pages.
-    Bio(Bio),
-    /// Pages read by the resync.
-    Copy(PagedBio<Copy>),
-}
-
-/// A message to be sent.
-pub(crate) struct Outgoing {
-    /// The encoded header.
-    pub(crate) header: [u8; HEADER_LEN],
-    /// What follows it.
-    pub(crate) payload: Payload,
-    slot: Option<Slot>,
-}
-
-/// What a confirmation led to.
-pub(crate) enum Confirmed {
-    /// Taken.
-    Fine,
-    /// The target's disk failed.
-    TargetError(AckStatus),
-    /// Nobody waits for it: the other side breaks the protocol.
-    Unexpected,
+    /// Application writes stop going to the target.
+    fn leave(&mut self) {
+        self.live = false;
+        self.losses = self.losses.wrapping_add(1);
+        if self.every_chunk {
+            self.dirty.set_all();
+        }
+    }
 }
 
 impl Volume {
+    /// What the target is told with the beginning and the end of a resync.
+    pub(crate) fn set_generations(&self, generations: Generations) {
+        self.state.lock().remote.generations = generations;
+    }
+
+    /// The same, as last set.
+    pub(crate) fn generations(&self) -> Generations {
+        self.state.lock().remote.generations
+    }
+
     /// From now on writes go to the target too; true when it misses nothing. Otherwise the target is told first that
     /// its copy is unusable.
     pub(crate) fn go_live(&self) -> bool {
         let mut state = self.state.lock();
         state.remote.live = true;
         state.remote.draining = false;
-        let clean = state.remote.dirty.ones() == 0;
+        let clean = state.remote.dirty.map().ones() == 0;
         if !clean {
             state.remote.control.add(Kind::ResyncStart);
         }
@@ -145,7 +144,7 @@ impl Volume {
     /// last one is confirmed.
     pub(crate) fn cut(&self) -> bool {
         let mut state = self.state.lock();
-        state.remote.live = false;
+        state.remote.leave();
         state.remote.draining = true;
         state.remote.outstanding == 0
     }
@@ -160,7 +159,7 @@ impl Volume {
     pub(crate) fn abandon(&self) {
         let mut ended = BioList::new();
         let mut state = self.state.lock();
-        state.remote.live = false;
+        state.remote.leave();
         state.remote.draining = false;
         state.remote.control = Control::default();
         state.remote.queue.clear();
@@ -172,12 +171,12 @@ impl Volume {
         self.release(state, ended);
     }
 
-    /// There is no leg any more, or a new one: nothing is missed by nobody.
-    pub(crate) fn forget_remote(&self) {
+    /// There is a new leg: its counters begin.
+    pub(crate) fn forget_counters(&self) {
         let mut state = self.state.lock();
-        state.remote.dirty.clear_all();
         state.remote.replicated_bytes = 0;
         state.remote.copied_bytes = 0;
+        state.remote.zeroed_bytes = 0;
     }
 
     /// Marks every chunk: nothing is known of what the target holds.
@@ -190,11 +189,11 @@ impl Volume {
         self.state.lock().remote.dirty.merge(first, words);
     }
 
-    /// One word of the map, for telling it to the source after a pause.
-    pub(crate) fn dirty_words(&self, first: usize, words: &mut [u64]) {
+    /// Words of what this side may have written and the other does not know of, for telling it to the source.
+    pub(crate) fn own_words(&self, first: usize, words: &mut [u64]) {
         let state = self.state.lock();
         for (index, word) in (first..).zip(words) {
-            *word = state.remote.dirty.word(index);
+            *word = state.remote.dirty.map().word(index) | state.log.intent_word(index);
         }
     }
 
@@ -208,56 +207,18 @@ impl Volume {
     pub(crate) fn counters(&self) -> Counters {
         let state = self.state.lock();
         Counters {
-            dirty_chunks: state.remote.dirty.ones(),
-            dirty_bytes: self.dirty_bytes(&state.remote.dirty),
+            dirty_chunks: state.remote.dirty.map().ones(),
+            dirty_bytes: self.dirty_bytes(state.remote.dirty.map()),
             outstanding: state.remote.outstanding,
             replicated_bytes: state.remote.replicated_bytes,
             copied_bytes: state.remote.copied_bytes,
-        }
-    }
-
-    /// The next message, if one waits; `generation` is what the target holds after a resync. What it carries has to be
-    /// given back by [`Volume::sent`].
-    pub(crate) fn next_outgoing(&self, generation: u64) -> Option<Outgoing> {
-        let mut state = self.state.lock();
-        if let Some(kind) = state.remote.control.take() {
-            let mut header = Header::new(kind);
-            match kind {
-                Kind::ResyncStart => header.span = self.dirty_bytes(&state.remote.dirty),
-                Kind::ResyncDone => header.offset = generation,
-                _ => {}
-            }
-            return Some(Outgoing {
-                header: header.encode(),
-                payload: Payload::None,
-                slot: None,
-            });
-        }
-        loop {
-            let slot = state.remote.queue.pop()?;
-            let Some(request) = state.request(slot) else { continue };
-            if request.remote.take() == After::Unexpected {
-                continue;
-            }
-            let header = header(slot, request);
-            // Only a write has data; the bio of a discard or of zeroes names a range without pages.
-            let payload = if request.kind != Some(Kind::Write) {
-                Payload::None
-            } else if let Some(bio) = request.bio.take() {
-                Payload::Bio(bio)
-            } else {
-                request.copy.take().map_or(Payload::None, Payload::Copy)
-            };
-            return Some(Outgoing {
-                header,
-                payload,
-                slot: Some(slot),
-            });
+            zeroed_bytes: state.remote.zeroed_bytes,
+            intent_chunks: state.log.intent_chunks(),
         }
     }
 
     /// Bytes of the marked chunks; the last chunk of a disk may be short.
-    fn dirty_bytes(&self, dirty: &RemoteMap) -> u64 {
+    pub(super) fn dirty_bytes(&self, dirty: &Bitmap<KVVec<u64>>) -> u64 {
         let geometry = &self.geometry;
         let chunk_size = u64::from(geometry.chunk_size());
         let last = geometry.chunks().saturating_sub(1);
@@ -269,70 +230,6 @@ impl Volume {
         dirty.ones().saturating_mul(chunk_size).saturating_sub(short)
     }
 
-    /// Takes back what [`Volume::next_outgoing`] lent, whether it was sent or not.
-    pub(crate) fn sent(&self, outgoing: Outgoing) {
-        let Some(slot) = outgoing.slot else { return };
-        let mut ended = BioList::new();
-        let mut state = self.state.lock();
-        let Some(request) = state.request(slot) else { return };
-        match outgoing.payload {
-            Payload::Bio(bio) => request.bio = Some(bio),
-            Payload::Copy(copy) => request.copy = Some(copy),
-            Payload::None => {}
-        }
-        let abandoned = request.remote == Part::Abandoned;
-        if request.remote.give_back() == After::Stored {
-            self.stored(&mut state, slot, abandoned, &mut ended);
-        }
-        self.release(state, ended);
-    }
-
-    /// Takes in a confirmation of the target.
-    pub(crate) fn confirm(&self, ack: Ack) -> Confirmed {
-        let Ok(number) = u16::try_from(ack.handle) else {
-            return Confirmed::Unexpected;
-        };
-        let slot = Slot::from_number(number);
-        let mut ended = BioList::new();
-        let mut state = self.state.lock();
-        let Some(request) = state.request(slot).filter(|request| request.seq == ack.seq) else {
-            return Confirmed::Unexpected;
-        };
-        if !matches!(request.remote, Part::Sent | Part::Sending) {
-            return Confirmed::Unexpected;
-        }
-        if ack.status != AckStatus::Ok {
-            // The request stays outstanding; it is marked when the connection ends, which comes next.
-            return Confirmed::TargetError(ack.status);
-        }
-        let after = request.remote.confirm();
-        state.remote.progress_ms = now();
-        if after == After::Stored {
-            self.stored(&mut state, slot, false, &mut ended);
-        }
-        self.release(state, ended);
-        Confirmed::Fine
-    }
-
-    /// The leg is done with a request; unless `abandoned`, its data is on the target.
-    fn stored(&self, state: &mut super::state::State, slot: Slot, abandoned: bool, ended: &mut BioList) {
-        let Some(request) = state.requests.get_mut(slot.index()) else {
-            return;
-        };
-        if !abandoned {
-            if request.is_copy {
-                state.remote.copied_bytes = state.remote.copied_bytes.saturating_add(request.len);
-                // Where a write of the local disk failed meanwhile, a chunk copied in pieces may differ.
-                if !state.copy_failed {
-                    state.remote.dirty.clear_range(request.clears.clone());
-                }
-            } else {
-                state.remote.replicated_bytes = state.remote.replicated_bytes.saturating_add(request.len);
-            }
-        }
-        state.remote_done(slot, ended);
-    }
-
     /// For how long requests have been outstanding without one of them being confirmed, milliseconds.
     pub(crate) fn stalled_ms(&self) -> u64 {
         let state = self.state.lock();
@@ -341,19 +238,4 @@ impl Volume {
         }
         now().saturating_sub(state.remote.progress_ms)
     }
-}
-
-fn header(slot: Slot, request: &Request) -> [u8; HEADER_LEN] {
-    let mut header = Header::new(request.kind.unwrap_or(Kind::Flush));
-    header.flags = request.flags.with(Flags::RESYNC, request.is_copy);
-    header.handle = u32::from(slot.number());
-    header.seq = request.seq;
-    if header.kind.has_range() {
-        header.offset = request.offset;
-        header.span = request.len;
-    }
-    if header.kind == Kind::Write {
-        header.len = u32::try_from(request.len).unwrap_or(0);
-    }
-    header.encode()
 }

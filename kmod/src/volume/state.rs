@@ -2,11 +2,8 @@
 
 //! What the volume's lock protects.
 
-use super::{
-    copy::Copy,
-    remote::{Remote, RemoteMap},
-    write::Local,
-};
+use super::{copy::Copy, log::Log, remote::Remote, write::Local};
+use crate::meta::maps::Maps;
 use crate::sys::block::{Bio, BioList, Child, PagedBio};
 use core::ops::Range;
 use kernel::prelude::*;
@@ -17,6 +14,18 @@ use netraid_core::{
     wire::{Flags, Kind},
 };
 
+/// Who made a request.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// An application.
+    #[default]
+    Application,
+    /// The resync: a copy of a part of the disk.
+    Copy,
+    /// A round of the intent log: a flush for the leg alone.
+    Round,
+}
+
 /// One request under way.
 #[derive(Default)]
 pub(super) struct Request {
@@ -26,8 +35,7 @@ pub(super) struct Request {
     pub(super) child: Option<Child<Local>>,
     /// The pages of a copy, unless the disk or the sender has them.
     pub(super) copy: Option<PagedBio<Copy>>,
-    /// This is a copy of the resync and no application's request.
-    pub(super) is_copy: bool,
+    pub(super) origin: Origin,
     /// The chunks whose marks go when the copy is confirmed.
     pub(super) clears: Range<u64>,
     pub(super) kind: Option<Kind>,
@@ -41,6 +49,8 @@ pub(super) struct Request {
     pub(super) remote: Part,
     pub(super) seq: u64,
     pub(super) error: Option<Error>,
+    /// Everybody has done or given up his part, but it ends only after the metadata says that the leg misses it.
+    pub(super) parked: bool,
 }
 
 /// Numbers for the operator.
@@ -56,6 +66,10 @@ pub(crate) struct Counters {
     pub(crate) replicated_bytes: u64,
     /// Bytes that copies of the resync brought to the target.
     pub(crate) copied_bytes: u64,
+    /// Those of them that were zero, and sent without data.
+    pub(crate) zeroed_bytes: u64,
+    /// Chunks that a crash now would make dirty.
+    pub(crate) intent_chunks: u64,
 }
 
 /// Everything that is under way on a volume.
@@ -65,6 +79,7 @@ pub(super) struct State {
     /// Bios for which there was no room in the table.
     pub(super) overflow: BioList,
     pub(super) remote: Remote,
+    pub(super) log: Log,
     /// Requests of applications in the table.
     pub(super) applications: u32,
     pub(super) copies: u32,
@@ -85,7 +100,7 @@ pub(super) enum Entered {
 }
 
 impl State {
-    pub(super) fn new(capacity: usize, map: RemoteMap) -> Result<Self> {
+    pub(super) fn new(capacity: usize, maps: Maps, every_chunk: bool) -> Result<Self> {
         let mut requests = KVVec::with_capacity(capacity, GFP_KERNEL)?;
         for _ in 0..capacity {
             requests.push(Request::default(), GFP_KERNEL)?;
@@ -95,7 +110,8 @@ impl State {
             inflight: Inflight::new(entries),
             requests,
             overflow: BioList::new(),
-            remote: Remote::new(map, capacity)?,
+            remote: Remote::new(maps.dirty, capacity, every_chunk)?,
+            log: Log::new(maps.intent, maps.written, capacity)?,
             applications: 0,
             copies: 0,
             copy_failed: false,
@@ -113,7 +129,7 @@ impl State {
     pub(super) fn enter(&mut self, request: Request) -> Option<Entered> {
         let end = request.offset.saturating_add(request.len);
         let (slot, now) = self.inflight.insert(request.offset, end)?;
-        if !request.is_copy {
+        if request.origin == Origin::Application {
             self.applications = self.applications.saturating_add(1);
         }
         *self.request(slot)? = request;
@@ -121,17 +137,22 @@ impl State {
     }
 
     /// Starts an application's request: decides who gets it, and marks what a leg will miss before anything changes.
-    pub(super) fn begin(&mut self, slot: Slot, geometry: &Geometry, now_ms: u64) {
+    /// False when it has to wait until the metadata says so; [`State::next_admitted`] comes back to it.
+    pub(super) fn begin(&mut self, slot: Slot, geometry: &Geometry, now_ms: u64) -> bool {
         let live = self.remote.live;
         let Some(request) = self.requests.get_mut(slot.index()) else {
-            return;
+            return false;
         };
+        let chunks = geometry.range(request.offset, request.len);
+        if !self.log.admits(chunks, live, &mut self.remote.dirty) {
+            self.log.wait(slot);
+            return false;
+        }
         request.local = true;
         if live {
             self.remote.queue(slot, request, now_ms);
-        } else {
-            self.remote.dirty.set_range(geometry.range(request.offset, request.len));
         }
+        true
     }
 
     /// Gives up on a request's remote part.
@@ -141,11 +162,40 @@ impl State {
         };
         let after = request.remote.abandon();
         if matches!(after, After::Unknown | After::UnknownPending) {
-            self.remote.dirty.set_range(geometry.range(request.offset, request.len));
+            self.remote.dirty.set(geometry.range(request.offset, request.len));
         }
         if after == After::Unknown {
-            self.remote_done(slot, ended);
+            self.missed(slot, ended);
         }
+    }
+
+    /// The leg will not do its part of a request: it is done when that is on record.
+    pub(super) fn missed(&mut self, slot: Slot, ended: &mut BioList) {
+        let Some(request) = self.requests.get_mut(slot.index()) else {
+            return;
+        };
+        if request.origin == Origin::Round {
+            self.log.round_ended(false);
+        }
+        if request.origin == Origin::Application && request.len > 0 && self.log.must_record_loss() {
+            request.parked = true;
+            self.log.park(slot);
+            self.remote.outstanding = self.remote.outstanding.saturating_sub(1);
+            return;
+        }
+        self.remote_done(slot, ended);
+    }
+
+    /// It is on record what the leg misses.
+    pub(super) fn unpark(&mut self, slot: Slot, recorded: bool, ended: &mut BioList) {
+        let Some(request) = self.requests.get_mut(slot.index()) else {
+            return;
+        };
+        request.parked = false;
+        if !recorded {
+            request.error = Some(EIO);
+        }
+        self.finish_if_done(slot, ended);
     }
 
     /// The leg has done its part of a request.
@@ -160,15 +210,17 @@ impl State {
         let Some(request) = self.requests.get_mut(slot.index()) else {
             return;
         };
-        if request.local || request.remote.is_pending() {
+        if request.local || request.parked || request.remote.is_pending() {
             return;
         }
         let request = core::mem::take(request);
-        if request.is_copy {
-            self.copies = self.copies.saturating_sub(1);
-            self.copy_ended = true;
-        } else {
-            self.applications = self.applications.saturating_sub(1);
+        match request.origin {
+            Origin::Application => self.applications = self.applications.saturating_sub(1),
+            Origin::Copy => {
+                self.copies = self.copies.saturating_sub(1);
+                self.copy_ended = true;
+            }
+            Origin::Round => {}
         }
         if let Some(mut bio) = request.bio {
             bio.finish_accounting(request.accounting, request.error.map_or(Ok(()), Err));

@@ -4,12 +4,12 @@
 
 use super::{
     now,
-    state::{Entered, Request},
+    state::{Entered, Request, State},
     Volume,
 };
 use crate::sys::{
-    block::{Bio, BioList, Child, Done, IoResult, Op},
-    sync::{Busy, Guarded},
+    block::{Bio, BioList, Done, IoResult, Op},
+    sync::{Busy, Guarded, IrqGuard},
 };
 use kernel::prelude::*;
 use netraid_core::{
@@ -64,10 +64,7 @@ pub(super) fn enter(volume: &Guarded<Volume>, bio: Bio, turn: Turn) {
     request.bio = Some(bio);
     request.child = Some(child);
     if let Some(Entered::Started(slot)) = state.enter(request) {
-        let live = state.remote.live;
-        let child = begin(volume, &mut state, slot);
-        drop(state);
-        start(volume, child, slot, busy, live);
+        begin(volume, state, slot, busy);
     }
 }
 
@@ -95,15 +92,15 @@ fn describe(bio: &Bio) -> Request {
     }
 }
 
-/// Under the lock: decides who gets the request and takes the clone out.
-pub(super) fn begin(volume: &Volume, state: &mut super::state::State, slot: Slot) -> Option<Child<Local>> {
-    let child = state.request(slot)?.child.take();
-    state.begin(slot, &volume.geometry, now());
-    child
-}
-
-/// After the lock: wakes the sender and hands the clone to the local disk.
-pub(super) fn start(volume: &Volume, child: Option<Child<Local>>, slot: Slot, busy: Busy<Volume>, live: bool) {
+/// Decides who gets a request, lets go of the lock, and has it done, unless the metadata has to be written first.
+pub(super) fn begin(volume: &Volume, mut state: IrqGuard<'_, State>, slot: Slot, busy: Busy<Volume>) {
+    let live = state.remote.live;
+    if !state.begin(slot, &volume.geometry, now()) {
+        drop(state);
+        return volume.journal.raise();
+    }
+    let child = state.request(slot).and_then(|request| request.child.take());
+    drop(state);
     if live {
         volume.outgoing.raise();
     }
@@ -125,7 +122,7 @@ impl Done for Local {
                 request.error = Some(error);
                 // The target may have what the local disk has not.
                 let range = volume.geometry.range(request.offset, request.len);
-                state.remote.dirty.set_range(range);
+                state.remote.dirty.set(range);
                 state.copy_failed = true;
             }
         }

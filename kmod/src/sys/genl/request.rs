@@ -66,6 +66,14 @@ impl<'a> Request<'a> {
         self.attr(id).map(Attr::u32)
     }
 
+    /// A number of 32 or 64 bits, as its sender found fit.
+    pub(crate) fn uint(&self, id: u32) -> Option<u64> {
+        let bytes = self.bytes(id)?;
+        let wide = bytes.try_into().map(u64::from_ne_bytes);
+        let narrow = bytes.try_into().map(|it| u64::from(u32::from_ne_bytes(it)));
+        wide.or(narrow).ok()
+    }
+
     /// Whether a flag is given.
     pub(crate) fn flag(&self, id: u32) -> bool {
         self.attr(id).is_some()

@@ -9,6 +9,7 @@ use core::{
     ptr::NonNull,
 };
 use kernel::{bindings, prelude::*};
+use netraid_core::meta::Peer;
 
 /// An internet address with a TCP port.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,19 @@ impl Address {
     /// The bytes of the address, 4 or 16.
     pub(crate) fn ip(&self) -> &[u8] {
         self.ip.get(..self.ip_len).unwrap_or(&[])
+    }
+
+    /// The same machine at another port.
+    pub(crate) fn with_port(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
+    /// Notes it as that of a peer.
+    pub(crate) fn to_peer(self, peer: &mut Peer) {
+        peer.ip = self.ip;
+        peer.ip_len = u8::try_from(self.ip_len).unwrap_or(0);
+        peer.port = self.port;
+        peer.scope_id = self.scope_id;
     }
 
     pub(super) fn to_raw(self) -> bind::netraid_addr {

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which machine is the source: starting, promoting, demoting, giving way.
+
+use super::{
+    legs::{self, Known},
+    mirror::{Active, Deleted, Mirror},
+    notify,
+    operations::operate,
+    params,
+};
+use crate::{
+    leg::{self, Paused, SourceLeg},
+    meta::maps::PEER,
+    sys::{
+        bind as uapi,
+        block::LowerDisk,
+        errno::{EALREADY, ENODATA},
+        genl::Request,
+        misc,
+        net::NetNs,
+    },
+};
+use kernel::{prelude::*, sync::Arc};
+use netraid_core::{
+    meta::{MetaFlags, PeerFlags, Superblock},
+    name::Text,
+    ownership::{start_decide, Decision, Peer, StartFacts, StartMode, StartPlan, StartRefusal},
+    state::Role,
+};
+
+/// Brings a mirror into service.
+pub(super) fn mirror_start(request: &Request<'_>) -> Result {
+    let mode = match request.u32(uapi::NETRAID_A_MIRROR_MODE) {
+        Some(uapi::NETRAID_START_MODE_AUTO) => StartMode::Auto,
+        Some(uapi::NETRAID_START_MODE_FORCE) => StartMode::Force,
+        Some(uapi::NETRAID_START_MODE_YIELD) => StartMode::Yield,
+        Some(uapi::NETRAID_START_MODE_KEEP) => StartMode::Keep,
+        _ => StartMode::Source,
+    };
+    run(request, mode)
+}
+
+/// Makes this machine the source.
+pub(super) fn mirror_promote(request: &Request<'_>) -> Result {
+    run(request, StartMode::Source)
+}
+
+fn run(request: &Request<'_>, mode: StartMode) -> Result {
+    operate!(request, mirror, operation);
+    let leg = start(request, &mirror, mode)?;
+    drop(operation);
+    notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_ROLE_CHANGED, None, &Text::EMPTY);
+    // Only now, so that nothing is told of a leg before it is there.
+    if let Some(leg) = leg {
+        leg.begin();
+    }
+    Ok(())
+}
+
+/// Brings a mirror into service; the leg of a source that has one has still to begin.
+pub(super) fn start(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> Result<Option<Arc<SourceLeg>>> {
+    let name = mirror.name;
+    if matches!(mirror.state.lock().active, Active::Source(_)) {
+        return in_service(request, mirror, mode);
+    }
+    let (disk, warm) = open(request, mirror)?;
+    let planned = plan(request, mirror, &disk, mode, warm);
+    let done = planned.and_then(|plan| match plan {
+        Role::Source => become_source(request, mirror, disk.clone()),
+        _ => become_target(request, mirror, disk.clone()).map(|()| None),
+    });
+    if done.is_err() && matches!(mirror.state.lock().active, Active::Stopped) {
+        mirror.close_metadata()?;
+    }
+    drop(disk);
+    done.inspect_err(|_| pr_info!("mirror {}: not brought into service\n", name.as_str()))
+}
+
+/// What a source is told that is asked to be one.
+fn in_service(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> Result<Option<Arc<SourceLeg>>> {
+    let name = mirror.name;
+    if mode == StartMode::Keep {
+        let changed = mirror.store().change(|sb| sb.flags.set(MetaFlags::SPLIT_BRAIN, false));
+        changed.map_err(|error| mirror.unwritable(request, error))?;
+        return Ok(None);
+    }
+    if mode == StartMode::Yield {
+        demote(request, mirror, true)?;
+        return Ok(None);
+    }
+    Err(request.refuse(
+        EALREADY,
+        format_args!("this machine is the source of mirror '{name}' already"),
+    ))
+}
+
+/// The disk of a mirror, with its metadata open, and whether it was in step with a source that was lost.
+fn open(request: &Request<'_>, mirror: &Mirror) -> Result<(Arc<LowerDisk>, bool)> {
+    {
+        let state = mirror.state.lock();
+        if let Active::Target(target) = &state.active {
+            let leg = &target.handle.leg;
+            return Ok((leg.lower.clone(), leg.is_warm()));
+        }
+    }
+    let disk = mirror.claim(request)?;
+    mirror.reload_metadata(request, &disk)?;
+    Ok((disk, false))
+}
+
+/// Decides what this machine is to be, after asking the others.
+fn plan(request: &Request<'_>, mirror: &Mirror, disk: &Arc<LowerDisk>, mode: StartMode, warm: bool) -> Result<Role> {
+    let name = mirror.name;
+    let store = mirror.store();
+    if let Active::Target(target) = &mirror.state.lock().active {
+        let leg = &target.handle.leg;
+        if mode == StartMode::Auto || mode == StartMode::Yield {
+            return Ok(Role::Target);
+        }
+        if leg.is_unusable() {
+            return Err(inconsistent(request, mirror, leg.resync_percent()));
+        }
+        if let Some((source, ms)) = leg.connected_source() {
+            return Err(request.refuse(
+                EBUSY,
+                format_args!(
+                    "{source} is the source of mirror '{name}' and connected (heard {ms} ms ago); stop it there first, or use `netraid-ctl switchover {name}` here"
+                ),
+            ));
+        }
+    }
+    let asked = store.with(|sb| (sb.geometry(), sb.peers.get(PEER).and_then(|peer| Known::of(peer).ok())));
+    let peer = match asked {
+        (Some(geometry), Some(known)) if mode != StartMode::Yield => {
+            let question = leg::Question {
+                node: &mirror.node(),
+                store: &store,
+                geometry,
+                logical_block_size: disk.logical_block_size(),
+                address: known.address,
+                timing: known.timing,
+                warm,
+            };
+            Some(Peer {
+                mine: store.with(leg::generations),
+                heard: leg::ask(&request.net()?, &question),
+            })
+        }
+        _ => None,
+    };
+    let facts = store.with(|sb| StartFacts {
+        role: sb.role,
+        flags: sb.flags,
+        mirror: sb.name,
+        has_data: sb.current != 0,
+        warm,
+        overridden: request.flag(uapi::NETRAID_A_MIRROR_OVERRIDE),
+    });
+    let decision = start_decide(&facts, mode, peer.as_slice());
+    apply(request, mirror, &decision)?;
+    match decision.plan {
+        StartPlan::Source => Ok(Role::Source),
+        StartPlan::Target => Ok(Role::Target),
+        StartPlan::Refuse(StartRefusal::Inconsistent(_)) => Err(inconsistent(request, mirror, 0)),
+        StartPlan::Refuse(refusal) => Err(request.refuse(EBUSY, format_args!("{refusal}"))),
+    }
+}
+
+fn inconsistent(request: &Request<'_>, mirror: &Mirror, percent: u32) -> Error {
+    let name = mirror.name;
+    let empty = mirror.store().with(|sb| sb.current == 0);
+    if empty {
+        return request.refuse(
+            ENODATA,
+            format_args!("the disk of mirror '{name}' holds no copy yet; let a source fill it first"),
+        );
+    }
+    request.refuse(
+        ENODATA,
+        format_args!("a resync of mirror '{name}' is in progress ({percent}%), its copy is unusable until it is complete; wait for it, or use the source"),
+    )
+}
+
+/// Notes how the mirror stands after a decision.
+fn apply(request: &Request<'_>, mirror: &Mirror, decision: &Decision) -> Result {
+    let store = mirror.store();
+    let before = store.with(|sb| sb.flags);
+    let after = before.without(decision.clear).with(decision.set, true);
+    if after == before {
+        return Ok(());
+    }
+    store
+        .change(|sb| sb.flags = after)
+        .map_err(|error| mirror.unwritable(request, error))
+}
+
+/// Opens the device here.
+fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -> Result<Option<Arc<SourceLeg>>> {
+    let name = mirror.name;
+    let store = mirror.store();
+    let Some(geometry) = store.with(Superblock::geometry) else {
+        return Err(inconsistent(request, mirror, 0));
+    };
+    if disk.size() < geometry.size() {
+        return Err(request.refuse(
+            ENOSPC,
+            format_args!(
+                "the disk has {} bytes, mirror '{name}' has {}; it is not the disk it was",
+                disk.size(),
+                geometry.size()
+            ),
+        ));
+    }
+    let paused: Option<Paused> = match mirror.take() {
+        Active::Target(target) => target.handle.end(),
+        Active::Stopped | Active::Source(_) => None,
+    };
+    // From here on a failure leaves the mirror stopped, with its disk released.
+    mirror.state.lock().disk_number = None;
+    let noted = store.change(|sb| {
+        sb.role = Role::Source;
+        let over = MetaFlags::DATA_CORRUPT
+            .with(MetaFlags::YIELDED, true)
+            .with(MetaFlags::STOPPED, true)
+            .with(MetaFlags::CLEAN, true);
+        sb.flags = sb.flags.without(over).with(MetaFlags::LAST_OWNER, true);
+        if let Some(peer) = sb.peers.get_mut(PEER) {
+            // A pause of the target ends with its being a target.
+            peer.flags.set(
+                PeerFlags::PAUSED,
+                peer.flags.contains(PeerFlags::PAUSED) && paused.is_none(),
+            );
+        }
+    });
+    noted.map_err(|error| mirror.unwritable(request, error))?;
+    let source = mirror.open_source(request, disk.clone(), paused)?;
+    mirror.switch(Active::Source(source), Some(&disk));
+    if store.with(|sb| sb.peers.get(PEER).is_some_and(|peer| peer.port != 0)) {
+        return legs::add_leg(&request.net()?, mirror).map(Some);
+    }
+    Ok(None)
+}
+
+/// Listens here.
+fn become_target(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -> Result {
+    if matches!(mirror.state.lock().active, Active::Target(_)) {
+        return Ok(());
+    }
+    note_target(mirror, false).map_err(|error| mirror.unwritable(request, error))?;
+    let target = mirror.open_target(request, disk.clone())?;
+    mirror.switch(Active::Target(target), Some(&disk));
+    Ok(())
+}
+
+/// Makes this machine a target.
+pub(super) fn mirror_demote(request: &Request<'_>) -> Result {
+    operate!(request, mirror, operation);
+    if let Some(listen) = params::listen(request, false)? {
+        mirror.state.lock().listen = Some(listen);
+    }
+    if !matches!(mirror.state.lock().active, Active::Source(_)) {
+        return Err(request.refuse(
+            EALREADY,
+            format_args!("this machine is not the source of mirror '{}'", mirror.name),
+        ));
+    }
+    demote(request, &mirror, false)?;
+    drop(operation);
+    notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_ROLE_CHANGED, None, &Text::EMPTY);
+    Ok(())
+}
+
+/// Makes a source a target, if its device is not in use; with `yields` its data gives way, whatever the other has.
+fn demote(request: &Request<'_>, mirror: &Mirror, yields: bool) -> Result {
+    let id = mirror.id;
+    if mirror.state.lock().listen.is_none() {
+        return Err(request.refuse(
+            EINVAL,
+            format_args!(
+                "where mirror '{}' is to listen is not known; give it with --listen",
+                mirror.name
+            ),
+        ));
+    }
+    let closed = mirror.with_source(|source| source.front.close(false));
+    closed.ok_or(EINVAL)?.map_err(|opens| {
+        request.refuse(
+            EBUSY,
+            format_args!("/dev/netraid{id} is in use ({opens} open); unmount it first"),
+        )
+    })?;
+    give_way(mirror, &request.net()?, yields).map_err(|error| {
+        let errno = -error.to_errno();
+        request.refuse(
+            error,
+            format_args!(
+                "mirror '{}' can't listen here (error {errno}) and goes on as source; choose another port with --listen",
+                mirror.name
+            ),
+        )
+    })
+}
+
+/// Makes a source whose device is closed a target. Where that fails it is source again.
+pub(super) fn give_way(mirror: &Mirror, net: &NetNs, yields: bool) -> Result {
+    let disk = mirror
+        .with_source(|source| source.running.volume.lower.clone())
+        .ok_or(EINVAL)?;
+    // The port of the door becomes that of the target.
+    drop(mirror.take());
+    mirror.state.lock().disk_number = None;
+    let target = note_target(mirror, yields).and_then(|()| mirror.serve_as_target(net.clone(), disk.clone()));
+    match target {
+        Ok(target) => {
+            mirror.switch(Active::Target(target), Some(&disk));
+            Ok(())
+        }
+        Err(error) => {
+            let again = mirror.serve_as_source(net, disk.clone(), None)?;
+            mirror.store().change(|sb| sb.role = Role::Source)?;
+            mirror.switch(Active::Source(again), Some(&disk));
+            if let Ok(leg) = legs::add_leg(net, mirror) {
+                leg.begin();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Notes that this machine is a target from now on.
+fn note_target(mirror: &Mirror, yields: bool) -> Result {
+    mirror.store().change(|sb| {
+        sb.role = Role::Target;
+        let over = MetaFlags::STOPPED.with(MetaFlags::CLEAN, true);
+        sb.flags = sb.flags.without(over);
+        if yields {
+            let claims = MetaFlags::LAST_OWNER
+                .with(MetaFlags::DATA_CORRUPT, true)
+                .with(MetaFlags::SPLIT_BRAIN, true);
+            sb.flags = sb.flags.without(claims).with(MetaFlags::YIELDED, true);
+        }
+    })
+}
+
+/// How long a source may take to give way: its last writes have to end, and its leg to be told.
+const TAKEOVER_MS: u64 = 90_000;
+
+/// How often this machine asks the old source how it stands, until that listens.
+const ASK_AGAIN_MS: u32 = 100;
+
+/// How often at most, at the pace above: ten seconds.
+const ASK_AGAIN: u32 = 100;
+
+/// Changes places with the source.
+pub(super) fn mirror_switchover(request: &Request<'_>) -> Result {
+    operate!(request, mirror, operation);
+    let name = mirror.name;
+    let leg = match &mirror.state.lock().active {
+        Active::Target(target) => Some(target.handle.leg.clone()),
+        Active::Source(_) | Active::Stopped => None,
+    };
+    let Some(leg) = leg else {
+        return Err(request.refuse(
+            EALREADY,
+            format_args!(
+                "this machine is not a target of mirror '{name}'; switch over on the one that is to be the source"
+            ),
+        ));
+    };
+    leg.take_over(TAKEOVER_MS)
+        .map_err(|reason| request.refuse(EBUSY, format_args!("mirror '{name}' keeps its source: {reason}")))?;
+    drop(leg);
+    let mut left = ASK_AGAIN;
+    let started = loop {
+        match start(request, &mirror, StartMode::Source) {
+            // It has not begun to listen yet.
+            Err(_) if left > 0 => {
+                left -= 1;
+                misc::sleep_ms(ASK_AGAIN_MS);
+            }
+            other => break other?,
+        }
+    };
+    drop(operation);
+    notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_ROLE_CHANGED, None, &Text::EMPTY);
+    if let Some(leg) = started {
+        leg.begin();
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Asking another machine how it stands, before this one comes into service.
+
+use super::{
+    greeting::{self, Introduction},
+    link::Link,
+    Node, Timing,
+};
+use crate::{
+    meta::Store,
+    sys::{
+        misc,
+        net::{Address, NetNs},
+    },
+};
+use netraid_core::{
+    chunk::Geometry,
+    handshake::generations_of_target,
+    ownership::{Answer, Heard},
+    wire::{HelloFlags, Welcome, WelcomeFlags},
+};
+
+/// How long a machine that saw its source die waits for the answer of that source: it is likely to be dead.
+const WARM_MS: u32 = 2000;
+
+/// Whom to ask, and as whom.
+pub(crate) struct Question<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) store: &'a Store,
+    pub(crate) geometry: Geometry,
+    pub(crate) logical_block_size: u32,
+    pub(crate) address: Address,
+    pub(crate) timing: Timing,
+    /// This machine was in step with the one it asks.
+    pub(crate) warm: bool,
+}
+
+/// Asks; sleeps at most twice the timeout of the leg.
+pub(crate) fn ask(net: &NetNs, question: &Question<'_>) -> Heard {
+    let mut timing = question.timing;
+    if question.warm {
+        timing.timeout_ms = timing.timeout_ms.min(WARM_MS);
+    }
+    let Ok(link) = Link::to(net, &question.address, timing) else {
+        return Heard::Nothing;
+    };
+    link.set_deadline(timing.timeout_ms);
+    if link.connect(&question.address).is_err() {
+        return Heard::Nothing;
+    }
+    let hello = greeting::hello(
+        question.store,
+        &Introduction {
+            node: question.node,
+            timing,
+            geometry: question.geometry,
+            logical_block_size: question.logical_block_size,
+            listen_port: 0,
+            session: u64::from_le_bytes(misc::random()),
+            flags: HelloFlags::ASK,
+        },
+    );
+    let heard = match greeting::exchange(&link, &hello) {
+        Ok(Ok(welcome)) => Heard::Answer(answer(&welcome)),
+        Ok(Err(refusal)) => Heard::Refused(refusal.sentence()),
+        Err(_) => Heard::Nothing,
+    };
+    link.close();
+    heard
+}
+
+fn answer(welcome: &Welcome) -> Answer {
+    Answer {
+        node: welcome.node_name,
+        role: welcome.role,
+        yielded: welcome.flags.contains(WelcomeFlags::YIELDED),
+        inconsistent: welcome.flags.contains(WelcomeFlags::INCONSISTENT),
+        generations: generations_of_target(welcome),
+    }
+}

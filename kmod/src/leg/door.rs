@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The door of a source: whoever asks how this machine stands is told, and a rival is refused.
+
+use super::{
+    accept::{self, Host},
+    greeting::{self, Facts},
+    link::Link,
+    Node, Observer, Report, Timing,
+};
+use crate::{
+    meta::{maps::PEER, Store},
+    sys::{
+        net::{Address, Listener, NetNs},
+        thread::KThread,
+    },
+    volume::VolumeRef,
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc,
+    },
+};
+use netraid_core::{state::Role, wire::Hello};
+
+/// What a door is given.
+pub(crate) struct DoorConfig {
+    pub(crate) node: Node,
+    pub(crate) timing: Timing,
+    pub(crate) observer: Observer,
+}
+
+/// What the thread behind the door works with.
+struct Porter {
+    config: DoorConfig,
+    listener: Listener,
+    volume: VolumeRef,
+    stopping: Atomic<bool>,
+}
+
+impl Porter {
+    fn store(&self) -> &Arc<Store> {
+        &self.volume.store
+    }
+}
+
+impl Host for Porter {
+    fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    fn tick_ms(&self) -> u32 {
+        self.config.timing.tick_ms()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    fn tell(&self, report: Report) {
+        (self.config.observer)(self.config.node.mirror_id, PEER as u32 + 1, report);
+    }
+
+    fn greeted(self: &Arc<Self>, link: &Arc<Link>, hello: &Hello) {
+        let facts = Facts {
+            role: Role::Source,
+            node: &self.config.node,
+            store: self.store(),
+            lower: &self.volume.lower,
+            room: self.volume.geometry.size(),
+            connected: None,
+            device_in_use: false,
+            has_own_data: false,
+        };
+        match greeting::answer(&facts, link, hello) {
+            greeting::Answer::Told => {}
+            greeting::Answer::Refused(reason) => self.tell(Report::Refused(reason)),
+            greeting::Answer::SplitBrain(reason) => self.tell(Report::Standing(reason)),
+            // A source never accepts.
+            greeting::Answer::Accept => link.abort(),
+        }
+    }
+}
+
+/// An open door. Dropping it closes it.
+pub(crate) struct Door {
+    porter: Arc<Porter>,
+    _thread: KThread,
+}
+
+impl Door {
+    /// Listens at `address`; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listener::new`], and `ENOMEM`.
+    pub(crate) fn open(net: &NetNs, address: &Address, config: DoorConfig, volume: VolumeRef) -> Result<Self> {
+        let listener = Listener::new(net, address)?;
+        listener.set_wait(config.timing.tick_ms());
+        let porter = Arc::new(
+            Porter {
+                config,
+                listener,
+                volume,
+                stopping: Atomic::new(false),
+            },
+            GFP_KERNEL,
+        )?;
+        let its = porter.clone();
+        let thread = KThread::spawn(c"netraid_door", move || accept::run(&its))?;
+        Ok(Self {
+            porter,
+            _thread: thread,
+        })
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.porter.stopping.store(true, Relaxed);
+        self.porter.listener.shutdown();
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Greetings: what both sides tell each other before data flows, made of what is remembered.
+
+use super::{
+    accept::{send_refusal, From},
+    link::{Link, LinkError, LinkResult},
+    Node, Timing,
+};
+use crate::{
+    meta::{maps::PEER, Store},
+    sys::block::LowerDisk,
+};
+use kernel::prelude::*;
+use netraid_core::{
+    chunk::Geometry,
+    generation::Generations,
+    handshake::{target_decide, ConnectedSource, TargetFacts, Verdict},
+    meta::{MetaFlags, Superblock},
+    name::Text,
+    state::Role,
+    wire::{
+        Header, Hello, HelloFlags, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID, REFUSE_MAX_LEN,
+        VERSION_MINOR, WELCOME_LEN,
+    },
+};
+
+/// The longest answer to a greeting, with room for what later versions append.
+const ANSWER_MAX: usize = 1024;
+
+/// This machine's generations, as they relate to its peer.
+pub(crate) fn generations(sb: &Superblock) -> Generations {
+    Generations {
+        current: sb.current,
+        base: sb.peers.get(PEER).map_or(0, |peer| peer.base),
+        history: sb.history,
+    }
+}
+
+/// What a greeting is made of, apart from what is remembered.
+pub(crate) struct Introduction<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) timing: Timing,
+    pub(crate) geometry: Geometry,
+    pub(crate) logical_block_size: u32,
+    pub(crate) listen_port: u16,
+    pub(crate) session: u64,
+    pub(crate) flags: HelloFlags,
+}
+
+/// The greeting of a source, or of one who asks.
+pub(crate) fn hello(store: &Store, by: &Introduction<'_>) -> Hello {
+    store.with(|sb| {
+        let mine = generations(sb);
+        Hello {
+            version_minor: VERSION_MINOR,
+            flags: by
+                .flags
+                .with(HelloFlags::PREPARED, sb.flags.contains(MetaFlags::PREPARED))
+                .with(HelloFlags::NEW, sb.flags.contains(MetaFlags::NEW)),
+            features: 0,
+            mirror_uuid: sb.mirror_uuid,
+            node_uuid: by.node.uuid,
+            instance: by.node.instance,
+            known_instance: sb.peers.get(PEER).map_or(NO_ID, |peer| peer.instance),
+            session: by.session,
+            size: by.geometry.size(),
+            generation: mine.current,
+            known_generation: mine.base,
+            history: mine.history,
+            listen_port: by.listen_port,
+            chunk_size: by.geometry.chunk_size(),
+            logical_block_size: by.logical_block_size,
+            max_payload: MAX_PAYLOAD,
+            heartbeat_ms: by.timing.heartbeat_ms,
+            timeout_ms: by.timing.timeout_ms,
+            mirror_name: by.node.mirror,
+            node_name: by.node.name,
+        }
+    })
+}
+
+/// Sends a greeting and reads the answer; sleeps at most the timeout of the link.
+pub(crate) fn exchange(link: &Link, hello: &Hello) -> LinkResult<core::result::Result<Welcome, Refuse>> {
+    link.send_bytes(Header::new(Kind::Hello), &hello.encode())?;
+    let header = link.read_header()?;
+    let mut buffer = [0; ANSWER_MAX];
+    const { assert!(ANSWER_MAX > WELCOME_LEN && ANSWER_MAX > REFUSE_MAX_LEN) };
+    let data = link.read_data(&header, &mut buffer)?;
+    match header.kind {
+        Kind::Welcome => Ok(Ok(Welcome::decode(data)?)),
+        Kind::Refuse => Ok(Err(Refuse::decode(data)?)),
+        other => Err(LinkError::Unexpected(other)),
+    }
+}
+
+/// Who is greeted.
+pub(super) struct Facts<'a> {
+    pub(super) role: Role,
+    pub(super) node: &'a Node,
+    pub(super) store: &'a Store,
+    pub(super) lower: &'a LowerDisk,
+    /// Bytes of it that are there for the mirror.
+    pub(super) room: u64,
+    pub(super) connected: Option<ConnectedSource>,
+    pub(super) device_in_use: bool,
+    /// It wrote to its disk itself, and the source does not know where.
+    pub(super) has_own_data: bool,
+}
+
+/// What came of a greeting.
+pub(super) enum Answer {
+    /// It was a question, and is answered.
+    Told,
+    /// Refused, for this reason.
+    Refused(Text),
+    /// The same; that there is a split brain was not known before.
+    SplitBrain(Text),
+    /// To be accepted; nothing has been answered yet.
+    Accept,
+}
+
+/// Decides about somebody who introduces himself, and answers unless he is accepted. May sleep.
+pub(super) fn answer(facts: &Facts<'_>, link: &Link, hello: &Hello) -> Answer {
+    let known = facts.store.with(|sb| TargetFacts {
+        role: facts.role,
+        mirror_name: facts.node.mirror,
+        node_name: facts.node.name,
+        mirror_uuid: Some(sb.mirror_uuid).filter(|uuid| *uuid != NO_ID),
+        disk_size: facts.room,
+        logical_block_size: facts.lower.logical_block_size(),
+        connected: facts.connected,
+        device_in_use: facts.device_in_use,
+        mine: generations(sb),
+        yielded: sb.flags.contains(MetaFlags::YIELDED),
+    });
+    match target_decide(&known, hello) {
+        Ok(Verdict::Tell) => {
+            // Whoever does not take it learns from the end of the connection.
+            let _ = link.send_bytes(Header::new(Kind::Welcome), &welcome(facts, hello).encode());
+            link.close();
+            Answer::Told
+        }
+        Ok(Verdict::Accept(_)) => Answer::Accept,
+        Err(refusal) => {
+            let from = From(link.peer());
+            send_refusal(link, &refusal);
+            let reason = Text::format(format_args!("{from} was refused: {}", refusal.reason));
+            if refusal.code == RefuseCode::SplitBrain && note_split_brain(facts.store) {
+                return Answer::SplitBrain(reason);
+            }
+            Answer::Refused(reason)
+        }
+    }
+}
+
+/// Refuses somebody who was about to be accepted.
+pub(super) fn refuse(link: &Link, refusal: &Refuse) {
+    send_refusal(link, refusal);
+}
+
+/// Both sides know of it from now on, also after a restart; true where it was not known before.
+pub(super) fn note_split_brain(store: &Store) -> bool {
+    if store.with(|sb| sb.flags.contains(MetaFlags::SPLIT_BRAIN)) {
+        return false;
+    }
+    if store.change(|sb| sb.flags.set(MetaFlags::SPLIT_BRAIN, true)).is_err() {
+        pr_warn!("that there is a split brain could not be noted in the metadata\n");
+    }
+    true
+}
+
+/// How this machine stands, for a source or one who asks.
+pub(super) fn welcome(facts: &Facts<'_>, hello: &Hello) -> Welcome {
+    facts.store.with(|sb| {
+        let mine = generations(sb);
+        let flags = [
+            (WelcomeFlags::INCONSISTENT, MetaFlags::INCONSISTENT),
+            (WelcomeFlags::PREPARED, MetaFlags::PREPARED),
+            (WelcomeFlags::YIELDED, MetaFlags::YIELDED),
+            (WelcomeFlags::SPLIT_BRAIN, MetaFlags::SPLIT_BRAIN),
+            (WelcomeFlags::LAST_OWNER, MetaFlags::LAST_OWNER),
+        ];
+        let said = flags.into_iter().fold(WelcomeFlags::NONE, |all, (said, known)| {
+            all.with(said, sb.flags.contains(known))
+        });
+        Welcome {
+            version_minor: VERSION_MINOR,
+            flags: said
+                .with(WelcomeFlags::FRESH, mine.current == 0)
+                .with(WelcomeFlags::HAS_MAP, facts.has_own_data)
+                .with(WelcomeFlags::DISCARD_OK, facts.lower.can_discard()),
+            features: 0,
+            node_uuid: facts.node.uuid,
+            instance: facts.node.instance,
+            known_instance: hello.instance,
+            session: hello.session,
+            size: facts.room,
+            generation: mine.current,
+            base: mine.base,
+            history: mine.history,
+            role: facts.role,
+            logical_block_size: facts.lower.logical_block_size(),
+            max_payload: MAX_PAYLOAD,
+            node_name: facts.node.name,
+        }
+    })
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What goes to the target, and what comes back of it.
+
+use super::{
+    copy::Copy,
+    now,
+    state::{Origin, Request, State},
+    Volume,
+};
+use crate::sys::block::{Bio, BioList, PagedBio};
+use netraid_core::{
+    inflight::Slot,
+    request::{After, Part},
+    wire::{Ack, AckStatus, Flags, Header, Kind, HEADER_LEN},
+};
+
+/// The data of a message, lent to the sender.
+pub(crate) enum Payload {
+    /// None.
+    None,
+    /// An application's pages.
+    Bio(Bio),
+    /// Pages read by the resync.
+    Copy(PagedBio<Copy>),
+}
+
+/// A message to be sent.
+pub(crate) struct Outgoing {
+    /// The encoded header.
+    pub(crate) header: [u8; HEADER_LEN],
+    /// What follows it.
+    pub(crate) payload: Payload,
+    slot: Option<Slot>,
+}
+
+/// What a confirmation led to.
+pub(crate) enum Confirmed {
+    /// Taken.
+    Fine,
+    /// The target's disk failed.
+    TargetError(AckStatus),
+    /// Nobody waits for it: the other side breaks the protocol.
+    Unexpected,
+}
+
+impl Volume {
+    /// The next message, if one waits. What it carries has to be given back by [`Volume::sent`].
+    pub(crate) fn next_outgoing(&self) -> Option<Outgoing> {
+        let mut state = self.state.lock();
+        if let Some(kind) = state.remote.control.take() {
+            let mut header = Header::new(kind);
+            match kind {
+                Kind::ResyncStart => {
+                    header.span = self.dirty_bytes(state.remote.dirty.map());
+                    header.offset = state.remote.generations.before;
+                }
+                Kind::ResyncDone => header.offset = state.remote.generations.after,
+                _ => {}
+            }
+            return Some(Outgoing {
+                header: header.encode(),
+                payload: Payload::None,
+                slot: None,
+            });
+        }
+        loop {
+            let slot = state.remote.queue.pop()?;
+            let Some(request) = state.request(slot) else { continue };
+            if request.remote.take() == After::Unexpected {
+                continue;
+            }
+            let header = header(slot, request);
+            // Only a write has data; the bio of a discard or of zeroes names a range without pages.
+            let payload = if request.kind != Some(Kind::Write) {
+                Payload::None
+            } else if let Some(bio) = request.bio.take() {
+                Payload::Bio(bio)
+            } else {
+                request.copy.take().map_or(Payload::None, Payload::Copy)
+            };
+            return Some(Outgoing {
+                header,
+                payload,
+                slot: Some(slot),
+            });
+        }
+    }
+
+    /// Takes back what [`Volume::next_outgoing`] lent, whether it was sent or not.
+    pub(crate) fn sent(&self, outgoing: Outgoing) {
+        let Some(slot) = outgoing.slot else { return };
+        let mut ended = BioList::new();
+        let mut state = self.state.lock();
+        let Some(request) = state.request(slot) else { return };
+        match outgoing.payload {
+            Payload::Bio(bio) => request.bio = Some(bio),
+            Payload::Copy(copy) => request.copy = Some(copy),
+            Payload::None => {}
+        }
+        let abandoned = request.remote == Part::Abandoned;
+        if request.remote.give_back() == After::Stored {
+            self.stored(&mut state, slot, abandoned, &mut ended);
+        }
+        self.release(state, ended);
+    }
+
+    /// Takes in a confirmation of the target.
+    pub(crate) fn confirm(&self, ack: Ack) -> Confirmed {
+        let Ok(number) = u16::try_from(ack.handle) else {
+            return Confirmed::Unexpected;
+        };
+        let slot = Slot::from_number(number);
+        let mut ended = BioList::new();
+        let mut state = self.state.lock();
+        let Some(request) = state.request(slot).filter(|request| request.seq == ack.seq) else {
+            return Confirmed::Unexpected;
+        };
+        if !matches!(request.remote, Part::Sent | Part::Sending) {
+            return Confirmed::Unexpected;
+        }
+        if ack.status != AckStatus::Ok {
+            // The request stays outstanding; it is marked when the connection ends, which comes next.
+            return Confirmed::TargetError(ack.status);
+        }
+        let after = request.remote.confirm();
+        state.remote.progress_ms = now();
+        if after == After::Stored {
+            self.stored(&mut state, slot, false, &mut ended);
+        }
+        self.release(state, ended);
+        Confirmed::Fine
+    }
+
+    /// The leg is done with a request; unless `abandoned`, its data is on the target.
+    fn stored(&self, state: &mut State, slot: Slot, abandoned: bool, ended: &mut BioList) {
+        let Some(request) = state.requests.get_mut(slot.index()) else {
+            return;
+        };
+        if abandoned {
+            return state.missed(slot, ended);
+        }
+        match request.origin {
+            Origin::Application => {
+                state.remote.replicated_bytes = state.remote.replicated_bytes.saturating_add(request.len);
+            }
+            Origin::Copy => {
+                state.remote.copied_bytes = state.remote.copied_bytes.saturating_add(request.len);
+                if request.kind == Some(Kind::Zeroes) {
+                    state.remote.zeroed_bytes = state.remote.zeroed_bytes.saturating_add(request.len);
+                }
+                // Where a write of the local disk failed meanwhile, a chunk copied in pieces may differ.
+                if !state.copy_failed {
+                    // The target may have it in its cache alone as yet.
+                    state.log.touch(request.clears.clone());
+                    state.remote.dirty.clear(request.clears.clone());
+                }
+            }
+            Origin::Round => state.log.round_ended(true),
+        }
+        state.remote_done(slot, ended);
+    }
+}
+
+fn header(slot: Slot, request: &Request) -> [u8; HEADER_LEN] {
+    let mut header = Header::new(request.kind.unwrap_or(Kind::Flush));
+    header.flags = request.flags.with(Flags::RESYNC, request.origin == Origin::Copy);
+    header.handle = u32::from(slot.number());
+    header.seq = request.seq;
+    if header.kind.has_range() {
+        header.offset = request.offset;
+        header.span = request.len;
+    }
+    if header.kind == Kind::Write {
+        header.len = u32::try_from(request.len).unwrap_or(0);
+    }
+    header.encode()
+}

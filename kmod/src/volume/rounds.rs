@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rounds of the intent log: what is idle is made durable everywhere, and then no longer marked.
+
+use super::{
+    log::{RoundFlush, Which},
+    now,
+    state::{Entered, Origin, Request, State},
+    Volume,
+};
+use kernel::prelude::*;
+use netraid_core::wire::Kind;
+
+/// How often a round begins: a chunk that is written to at least that often costs one write of metadata, ever. A crash
+/// makes the chunks of the last two rounds dirty.
+pub(super) const ROUND_MS: u32 = 1000;
+
+/// How long the leg's part may take; longer than a leg takes to be given up.
+const FLUSH_MS: u64 = 120_000;
+
+/// The thread's body.
+pub(super) fn run(volume: &Volume) {
+    loop {
+        volume.rounds.wait(ROUND_MS);
+        if volume.state.lock().stopping {
+            return;
+        }
+        round(volume);
+    }
+}
+
+/// Does one round; may sleep for as long as the disks take.
+pub(super) fn round(volume: &Volume) {
+    let _one_at_a_time = volume.round.lock();
+    let Some(losses) = propose(volume) else {
+        return write_lazily(volume);
+    };
+    if volume.lower.flush().is_ok() && flush_leg(volume) {
+        let mut state = volume.state.lock();
+        if state.remote.losses == losses {
+            let State { log, remote, .. } = &mut *state;
+            let (live, dirty, written) = (remote.live, &remote.dirty, &log.written);
+            log.intent.end_round(|index| {
+                let missed = dirty.map().word(index);
+                let known = written.as_ref().map_or(u64::MAX, |map| map.kept_word(index));
+                known & (dirty.kept_word(index) | if live { !missed } else { 0 })
+            });
+        }
+    }
+    write_lazily(volume);
+}
+
+/// The chunks to be cleared; the number of losses of the leg until now, `None` where there are none.
+fn propose(volume: &Volume) -> Option<u64> {
+    let mut state = volume.state.lock();
+    if state.log.intent_chunks() == 0 {
+        return None;
+    }
+    state.log.intent.begin_round();
+    let State {
+        log,
+        requests,
+        inflight,
+        remote,
+        ..
+    } = &mut *state;
+    for slot in inflight.iter() {
+        if let Some(request) = requests.get(slot.index()) {
+            log.intent.exclude(volume.geometry.range(request.offset, request.len));
+        }
+    }
+    log.intent.has_proposals().then_some(remote.losses)
+}
+
+/// Makes the leg durable, if there is a live one; false when it was lost meanwhile.
+fn flush_leg(volume: &Volume) -> bool {
+    {
+        let mut state = volume.state.lock();
+        if !state.remote.live {
+            return true;
+        }
+        let request = Request {
+            origin: Origin::Round,
+            kind: Some(Kind::Flush),
+            ..Request::default()
+        };
+        let Some(Entered::Started(slot)) = state.enter(request) else {
+            return false;
+        };
+        state.log.flush = RoundFlush::Running;
+        let State { remote, requests, .. } = &mut *state;
+        if let Some(request) = requests.get_mut(slot.index()) {
+            remote.queue(slot, request, now());
+        }
+    }
+    volume.outgoing.raise();
+    let until = now().saturating_add(FLUSH_MS);
+    loop {
+        let flush = volume.state.lock().log.flush;
+        match flush {
+            RoundFlush::Done => return true,
+            RoundFlush::Lost | RoundFlush::Idle => return false,
+            RoundFlush::Running if now() > until => return false,
+            RoundFlush::Running => {
+                volume.rounds.wait(100);
+            }
+        }
+    }
+}
+
+/// Has what is clear, or covered by other marks, written.
+fn write_lazily(volume: &Volume) {
+    {
+        let mut state = volume.state.lock();
+        if state.log.lazily.is_none() {
+            state.log.lazily = Some((Which::Written, 0));
+        }
+    }
+    volume.journal.raise();
+}
+
+impl Volume {
+    /// Clears the intent log before the mirror goes out of service, as far as disk and leg allow; may sleep.
+    pub(crate) fn settle(&self) -> Result {
+        // What was touched just now is proposed by the second round.
+        round(self);
+        round(self);
+        self.keep_marks()
+    }
+}
