@@ -294,14 +294,14 @@ fn a_blank_or_foreign_bitmap_is_not_taken_for_one(cluster: &Cluster) -> Result<(
             &format!("create data --disk /dev/vdb --bitmap {path}"),
             &["data", path],
         )?;
-        for action in ["-X", "-c", "-d", "-a"] {
+        for action in ["-X", "-c --yes", "-d", "-a"] {
             let output = eve.ctl(&format!("bitmap {action} {path}")).exits(2)?;
             ensure!(output.stderr.contains(path), "{output:?}");
         }
     }
     ensure!(eve.disk("vdf")?.sha256(1 << 20)? == kept);
     ensure!(eve.sh("sha256sum < /tmp/letter").ok()? == letter);
-    for action in ["-X", "-c", "-d"] {
+    for action in ["-X", "-c --yes", "-d"] {
         eve.ctl(&format!("bitmap {action} /tmp/none")).exits(2)?;
     }
     Ok(())

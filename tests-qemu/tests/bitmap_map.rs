@@ -110,7 +110,7 @@ fn without_a_target_the_bitmap_remembers_what_was_written(cluster: &Cluster) -> 
     let eve = cluster.node(0);
     eve.ctl("create data --disk /dev/vdb --bitmap /dev/vdf").ok()?;
     eve.ctl("stop data").ok()?;
-    eve.ctl("bitmap -c /dev/vdf").ok()?;
+    eve.ctl("bitmap -c /dev/vdf --yes").ok()?;
     eve.ctl("start data").ok()?;
     let written = [1, 2, 3, 500, 800, 801, 1023];
     write_chunks(eve, &written)?;

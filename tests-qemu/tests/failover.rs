@@ -123,19 +123,18 @@ fn a_source_that_dies_while_it_copies_back_is_the_only_one_that_can_go_on(cluste
     adam.kill9()?;
     cluster.restore_links();
     eve.ctl("wait data --for disconnected").ok()?;
-    let half = "its copy is unusable until it is complete";
     for command in [
         "start data",
         "promote data",
         "force data --yes",
         "force data --yes --override",
     ] {
-        refused(eve, command, &[half])?;
+        refused(eve, command, &["data", "resync"])?;
     }
     stands(eve, "target", &["inconsistent"])?;
     // Not after a reboot either.
     reload(eve)?;
-    refused(eve, "start data", &["data", "complete"])?;
+    refused(eve, "start data", &["data", "resync"])?;
     let left = metadata(adam)?.after_crash();
     ensure!((1..192).contains(&left.len()), "{} chunks are left of 192", left.len());
     comes_back(adam)?;

@@ -51,7 +51,7 @@ fn image_shipped<'a>(cluster: &'a Cluster, bitmap: &str) -> Result<Mirror<'a>> {
         .ok()?;
     let sum = eve.sh(image).ok()?;
     let bytes = eve.disk("vdb")?.read(0, SIZE)?;
-    eve.ctl(&format!("bitmap -c {bitmap}")).ok()?;
+    eve.ctl(&format!("bitmap -c {bitmap} --yes")).ok()?;
     let examined = eve.ctl(&format!("bitmap -X {bitmap}")).ok()?;
     ensure!(examined.contains("1024 bits (chunks), 0 dirty (0.0%)"), "{examined}");
     eve.ctl("start data").ok()?;
@@ -111,7 +111,7 @@ fn a_shipped_image_counts_only_where_both_sides_say_so(cluster: &Cluster) -> Res
         let bitmap = "/var/lib/netraid/bitmap_data";
         eve.ctl(&format!("create data --disk /dev/vdb {QUICK} {there}")).ok()?;
         eve.ctl("stop data").ok()?;
-        eve.ctl(&format!("bitmap -c {bitmap}")).ok()?;
+        eve.ctl(&format!("bitmap -c {bitmap} --yes")).ok()?;
         eve.ctl("start data").ok()?;
         write_chunks(eve, &[1])?;
         adam.ctl(&format!("join data --disk /dev/vdc --yes {QUICK} {here}"))

@@ -40,7 +40,7 @@ fn half_copied<'a>(cluster: &'a Cluster, bytes: u64) -> Result<Mirror<'a>> {
 /// No command makes this machine the source.
 fn cannot_lead(node: &Node) -> Result<()> {
     for command in ["start data", "promote data --wait 0", "force data --yes --override"] {
-        refused(node, command, &["data", "complete"])?;
+        refused(node, command, &["data", "resync"])?;
         node.sh("test ! -e /dev/netraid0").ok()?;
     }
     stands(node, "target", &["inconsistent"])
@@ -180,8 +180,8 @@ fn a_first_copy_that_never_began_gives_no_source(cluster: &Cluster) -> Result<()
     for node in [adam, eve] {
         reload(node)?;
     }
-    refused(adam, "start data", &["holds no copy yet"])?;
-    refused(adam, "force data --yes --override", &["holds no copy yet"])?;
+    refused(adam, "start data", &["data", "holds no"])?;
+    refused(adam, "force data --yes --override", &["data", "holds no"])?;
     // A source that never had a target needs none to come back.
     stands(eve, "source", &["last_owner"])?;
     cut_power(cluster)?;
