@@ -325,9 +325,8 @@ fn forced(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Decision {
     let entitled = facts.flags.contains(MetaFlags::LAST_OWNER)
         || (mode == StartMode::Keep && facts.flags.contains(MetaFlags::SPLIT_BRAIN));
     match in_service {
-        Some(node) if mode == StartMode::Force && !facts.overridden => {
-            Decision::refuse(StartRefusal::InService(mirror, node))
-        }
+        // Nothing but a split brain could come of it.
+        Some(node) if mode == StartMode::Force => Decision::refuse(StartRefusal::InService(mirror, node)),
         _ if !entitled && !facts.overridden => Decision::refuse(StartRefusal::NeverOwner(mirror)),
         _ => {
             let mut decision = Decision::source();

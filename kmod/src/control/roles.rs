@@ -143,7 +143,7 @@ fn plan(request: &Request<'_>, mirror: &Mirror, disk: &Arc<LowerDisk>, mode: Sta
                 warm,
             };
             Some(Peer {
-                mine: store.with(leg::generations),
+                mine: store.with(leg::generations_for_peer),
                 heard: leg::ask(&request.net()?, &question),
             })
         }
@@ -234,6 +234,14 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
         }
     });
     noted.map_err(|error| mirror.unwritable(request, error))?;
+    if let Some(paused) = &paused {
+        // What was written here in a pause is data of its own: it counts as the first write that the other one misses.
+        let counters = paused.running.volume.counters();
+        if counters.dirty_chunks > 0 || counters.intent_chunks > 0 {
+            let parted = paused.running.volume.part();
+            parted.map_err(|error| mirror.unwritable(request, error))?;
+        }
+    }
     let source = mirror.open_source(request, disk.clone(), paused)?;
     mirror.switch(Active::Source(source), Some(&disk));
     if store.with(|sb| sb.peers.get(PEER).is_some_and(|peer| peer.port != 0)) {

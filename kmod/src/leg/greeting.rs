@@ -20,21 +20,27 @@ use netraid_core::{
     name::Text,
     state::Role,
     wire::{
-        Header, Hello, HelloFlags, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID, REFUSE_MAX_LEN,
-        VERSION_MINOR, WELCOME_LEN,
+        Header, Hello, HelloFlags, Id, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID,
+        REFUSE_MAX_LEN, VERSION_MINOR, WELCOME_LEN,
     },
 };
 
 /// The longest answer to a greeting, with room for what later versions append.
 const ANSWER_MAX: usize = 1024;
 
-/// This machine's generations, as they relate to its peer.
-pub(crate) fn generations(sb: &Superblock) -> Generations {
+/// This machine's generations, as they relate to another one: a base belongs to the machine it was noted for.
+pub(crate) fn generations(sb: &Superblock, other: &Id) -> Generations {
+    let noted = sb.peers.get(PEER).filter(|peer| peer.uuid == *other);
     Generations {
         current: sb.current,
-        base: sb.peers.get(PEER).map_or(0, |peer| peer.base),
+        base: noted.map_or(0, |peer| peer.base),
         history: sb.history,
     }
+}
+
+/// The same, for the machine that was noted.
+pub(crate) fn generations_for_peer(sb: &Superblock) -> Generations {
+    generations(sb, &sb.peers.get(PEER).map_or(NO_ID, |peer| peer.uuid))
 }
 
 /// What a greeting is made of, apart from what is remembered.
@@ -51,7 +57,7 @@ pub(crate) struct Introduction<'a> {
 /// The greeting of a source, or of one who asks.
 pub(crate) fn hello(store: &Store, by: &Introduction<'_>) -> Hello {
     store.with(|sb| {
-        let mine = generations(sb);
+        let mine = generations_for_peer(sb);
         Hello {
             version_minor: VERSION_MINOR,
             flags: by
@@ -131,7 +137,7 @@ pub(super) fn answer(facts: &Facts<'_>, link: &Link, hello: &Hello) -> Answer {
         logical_block_size: facts.lower.logical_block_size(),
         connected: facts.connected,
         device_in_use: facts.device_in_use,
-        mine: generations(sb),
+        mine: generations(sb, &hello.node_uuid),
         yielded: sb.flags.contains(MetaFlags::YIELDED),
     });
     match target_decide(&known, hello) {
@@ -173,7 +179,7 @@ pub(super) fn note_split_brain(store: &Store) -> bool {
 /// How this machine stands, for a source or one who asks.
 pub(super) fn welcome(facts: &Facts<'_>, hello: &Hello) -> Welcome {
     facts.store.with(|sb| {
-        let mine = generations(sb);
+        let mine = generations(sb, &hello.node_uuid);
         let flags = [
             (WelcomeFlags::INCONSISTENT, MetaFlags::INCONSISTENT),
             (WelcomeFlags::PREPARED, MetaFlags::PREPARED),

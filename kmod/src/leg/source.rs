@@ -12,7 +12,7 @@ use crate::{
         sync::Event as Wake,
         thread::KThread,
     },
-    volume::{Step, VolumeRef},
+    volume::VolumeRef,
 };
 use kernel::{
     prelude::*,
@@ -167,11 +167,7 @@ impl SourceLeg {
             Action::MarkAll => inner.marked_all = true,
             Action::StartResync => self.start_resync(inner, now),
             Action::StopResync => inner.stop_resync(now, &self.volume),
-            Action::SendResyncDone => {
-                // From here on the target may be in step: what it misses is a new generation.
-                self.volume.set_step(Step::Together);
-                self.volume.send_control(Kind::ResyncDone);
-            }
+            Action::SendResyncDone => self.volume.send_control(Kind::ResyncDone),
             Action::SendPause => self.volume.send_control(Kind::Pause),
             Action::SendResume => self.volume.send_control(Kind::Resume),
             Action::Notify => reports.changed = true,

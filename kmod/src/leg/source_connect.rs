@@ -14,7 +14,7 @@ use crate::{
         errno::{ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH},
         misc,
     },
-    volume::{Generations, Step},
+    volume::Announcement,
 };
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
@@ -156,7 +156,7 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
             features: 0,
             size: leg.volume.geometry.size(),
             logical_block_size: leg.volume.lower.logical_block_size(),
-            mine: greeting::generations(sb),
+            mine: greeting::generations(sb, &welcome.node_uuid),
             known_node: peer.map_or(NO_ID, |peer| peer.uuid),
             known_instance: peer.map_or(NO_ID, |peer| peer.instance),
             prepared: sb.flags.contains(MetaFlags::PREPARED),
@@ -218,7 +218,7 @@ fn cause(facts: &SourceFacts, welcome: &Welcome, copying: Copying) -> Text {
     })
 }
 
-/// Puts on record what the target misses, before anything is sent to it.
+/// Puts on record what the target misses, and whose marks these are, before anything is sent to it.
 fn prepare(leg: &SourceLeg, welcome: &Welcome, facts: &SourceFacts, agreement: Agreement) -> Result {
     let volume = &leg.volume;
     match agreement.copying {
@@ -230,30 +230,28 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, facts: &SourceFacts, agreement: A
         volume.distrust();
     }
     volume.keep_marks()?;
-    // What a target holds until it is complete keeps its generation, by which it is known if that is interrupted. One
-    // that holds nothing yet is given one.
-    let before = match welcome.generation {
-        0 => u64::from_le_bytes(misc::random()) | 1,
-        held => held,
-    };
-    let after = facts.mine.current;
-    let base = if before == after { 0 } else { before };
     let noted = |sb: &Superblock| {
-        sb.peers.get(PEER).is_some_and(|peer| {
-            peer.uuid == welcome.node_uuid && peer.instance == welcome.instance && peer.base == base
-        })
+        sb.peers
+            .get(PEER)
+            .is_some_and(|peer| peer.uuid == welcome.node_uuid && peer.instance == welcome.instance)
     };
     if !volume.store.with(noted) {
         volume.store.change(|sb| {
             if let Some(peer) = sb.peers.get_mut(PEER) {
+                if peer.uuid != welcome.node_uuid {
+                    // What was noted of another machine does not hold for this one.
+                    peer.base = 0;
+                }
                 peer.uuid = welcome.node_uuid;
                 peer.name = welcome.node_name;
                 peer.instance = welcome.instance;
-                peer.base = base;
             }
         })?;
     }
-    volume.set_step(if base == 0 { Step::Together } else { Step::Apart });
-    volume.set_generations(Generations { before, after });
+    volume.announce(Announcement {
+        generation: facts.mine.current,
+        // It takes the generation with the beginning of a resync, even if there is nothing to copy.
+        resync: welcome.generation != facts.mine.current,
+    });
     Ok(())
 }

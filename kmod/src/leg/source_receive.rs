@@ -10,7 +10,7 @@ use crate::{meta::maps::PEER, volume::Confirmed};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::Event,
-    meta::{MetaFlags, PeerFlags, Superblock},
+    meta::{MetaFlags, PeerFlags},
     name::Text,
     wire::{map_words, Ack, AckStatus, Flags, Header, Kind, Reply, ReplyStatus},
     wire::{ACKS_MAX, ACK_LEN, REPLY_MAX_LEN},
@@ -92,7 +92,7 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
     let fine = reply.status == ReplyStatus::Ok;
     let event = match asked {
         Some(Kind::ResyncDone) if fine => {
-            together(leg)?;
+            complete(leg)?;
             Event::DoneAcked
         }
         Some(Kind::Pause) if fine => Event::PauseAcked,
@@ -113,26 +113,12 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
     Ok(())
 }
 
-/// The target holds what this disk holds; on record before it counts.
-fn together(leg: &SourceLeg) -> core::result::Result<(), Lost> {
-    let given = leg.volume.generations().after;
+/// The target holds what this disk holds: what made the resync necessary is over.
+fn complete(leg: &SourceLeg) -> core::result::Result<(), Lost> {
     let gone = MetaFlags::SPLIT_BRAIN.with(MetaFlags::PREPARED, true);
-    let agreed = |sb: &Superblock| {
-        let peer = sb.peers.get(PEER);
-        peer.is_some_and(|peer| peer.base == 0 && !peer.flags.contains(PeerFlags::FULL))
-            && sb.flags == sb.flags.without(gone)
-    };
-    if leg.volume.store.with(agreed) {
-        return Ok(());
-    }
     let changed = leg.volume.store.change(|sb| {
-        // A generation begun meanwhile, because the connection was lost, is one the target does not have.
-        if sb.current != given {
-            return;
-        }
         sb.flags = sb.flags.without(gone);
         if let Some(peer) = sb.peers.get_mut(PEER) {
-            peer.base = 0;
             peer.flags.set(PeerFlags::FULL, false);
         }
     });

@@ -6,7 +6,10 @@ use super::{
     link::{Data, Link, LinkResult},
     source::SourceLeg,
 };
-use crate::volume::{Outgoing, Payload};
+use crate::{
+    meta::maps::PEER,
+    volume::{Outgoing, Payload, Step},
+};
 use kernel::sync::Arc;
 use netraid_core::{
     leg::{Event, State},
@@ -29,6 +32,9 @@ pub(super) fn run(leg: &Arc<SourceLeg>) {
 fn work(leg: &SourceLeg, link: &Arc<Link>, woken: bool) -> core::result::Result<(), Text> {
     let lost = |error| Text::format(format_args!("sending to the target failed: {error}"));
     while let Some(outgoing) = leg.volume.next_outgoing() {
+        if outgoing.ends_resync {
+            together(leg)?;
+        }
         let sent = send(link, &outgoing);
         // The pages go back in any case; if the sending failed, they are marked when the connection is given up.
         leg.volume.sent(outgoing);
@@ -51,6 +57,24 @@ fn work(leg: &SourceLeg, link: &Arc<Link>, woken: bool) -> core::result::Result<
         )));
     }
     Ok(())
+}
+
+/// From the end of a resync on the target may be in step: what it misses then is a new generation. On record before it
+/// is told.
+fn together(leg: &SourceLeg) -> core::result::Result<(), Text> {
+    let given = leg.volume.announced_generation();
+    let changed = leg.volume.store.change(|sb| {
+        if let Some(peer) = sb.peers.get_mut(PEER).filter(|_| sb.current == given) {
+            peer.base = 0;
+        }
+    });
+    leg.volume.set_step(Step::Together);
+    changed.map_err(|error| {
+        let errno = -error.to_errno();
+        Text::format(format_args!(
+            "the metadata can't be written (error {errno}); look at the disk it is on"
+        ))
+    })
 }
 
 fn send(link: &Link, outgoing: &Outgoing) -> LinkResult {

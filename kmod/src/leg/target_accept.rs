@@ -14,6 +14,7 @@ use crate::{meta::maps::PEER, sys::net::Listener};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     chunk::Geometry,
+    generation,
     handshake::ConnectedSource,
     meta::{MetaFlags, Superblock},
     name::Text,
@@ -132,8 +133,12 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
         sb.flags = sb.flags.without(owned);
         if let Some(peer) = sb.peers.get_mut(PEER) {
             if peer.uuid != hello.node_uuid {
-                // What was noted of another machine does not hold for this one.
+                // What was noted of another machine does not hold for this one; nor does the generation that it was
+                // bringing here.
                 peer.base = 0;
+                if sb.flags.contains(MetaFlags::INCONSISTENT) {
+                    generation::rotate(&mut sb.current, &mut sb.history, 0);
+                }
             }
             peer.uuid = hello.node_uuid;
             peer.name = hello.node_name;

@@ -140,7 +140,7 @@ fn resync_start(leg: &TargetLeg, conn: &Conn, header: &Header) -> LinkResult {
             if header.offset != 0 {
                 generation::rotate(&mut sb.current, &mut sb.history, header.offset);
             }
-            no_pause(sb);
+            in_step(sb);
         })
         .map_err(LinkError::Io)?;
     let mut dropped = None;
@@ -200,15 +200,14 @@ fn durable(leg: &TargetLeg, conn: &Conn, generation: u64) -> kernel::prelude::Re
     leg.store.change(|sb| {
         sb.flags = sb.flags.without(gone);
         generation::rotate(&mut sb.current, &mut sb.history, generation);
-        no_pause(sb);
-        if let Some(peer) = sb.peers.get_mut(PEER) {
-            peer.base = 0;
-        }
+        in_step(sb);
     })
 }
 
-fn no_pause(sb: &mut Superblock) {
+/// There is no pause any more, and what was marked here is marked by the source.
+fn in_step(sb: &mut Superblock) {
     if let Some(peer) = sb.peers.get_mut(PEER) {
+        peer.base = 0;
         peer.flags.set(PeerFlags::PAUSED, false);
     }
 }

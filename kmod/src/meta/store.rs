@@ -160,17 +160,19 @@ impl Store {
         Ok(result)
     }
 
-    /// Writes the next superblock to the place of the older one, and makes it the current one.
+    /// Writes the next superblock to the place of the older one, makes it the current one, and then writes it to the
+    /// other place, too: were that left older, damage to the newer one would bring the past back.
     fn persist(&self, changing: &mut Changing) -> Result {
         let Changing { next, slot, block } = changing;
         next.sequence = self.with(|current| current.sequence).wrapping_add(1);
         if let Some(io) = &self.io {
             let other = 1_usize.saturating_sub(*slot);
             next.encode(block);
-            let offset = Layout::superblocks_only(io.place())
-                .map_err(|_| ENOSPC)?
-                .superblock_offset(other);
-            self.wrote(1, io.write(offset, block, Durable::Now))?;
+            let layout = Layout::superblocks_only(io.place()).map_err(|_| ENOSPC)?;
+            for place in [other, *slot] {
+                let offset = layout.superblock_offset(place);
+                self.wrote(1, io.write(offset, block, Durable::Now))?;
+            }
             *slot = other;
         }
         core::mem::swap(&mut *self.current.lock(), next);

@@ -31,6 +31,8 @@ pub(crate) struct Outgoing {
     pub(crate) header: [u8; HEADER_LEN],
     /// What follows it.
     pub(crate) payload: Payload,
+    /// It ends a resync.
+    pub(crate) ends_resync: bool,
     slot: Option<Slot>,
 }
 
@@ -53,14 +55,15 @@ impl Volume {
             match kind {
                 Kind::ResyncStart => {
                     header.span = self.dirty_bytes(state.remote.dirty.map());
-                    header.offset = state.remote.generations.before;
+                    header.offset = state.remote.announced.generation;
                 }
-                Kind::ResyncDone => header.offset = state.remote.generations.after,
+                Kind::ResyncDone => header.offset = state.remote.announced.generation,
                 _ => {}
             }
             return Some(Outgoing {
                 header: header.encode(),
                 payload: Payload::None,
+                ends_resync: kind == Kind::ResyncDone,
                 slot: None,
             });
         }
@@ -82,6 +85,7 @@ impl Volume {
             return Some(Outgoing {
                 header,
                 payload,
+                ends_resync: false,
                 slot: Some(slot),
             });
         }

@@ -115,7 +115,7 @@ fn begin(state: &mut State, which: Which, block: u64, words: &mut BlockWords) {
 
 fn perform(volume: &Volume, task: Task, words: &BlockWords) {
     let result = match task {
-        Task::Generation => part(volume),
+        Task::Generation => volume.part(),
         Task::Block(which, block) => {
             let number = match which {
                 Which::Intent => MAP_INTENT,
@@ -136,19 +136,6 @@ fn perform(volume: &Volume, task: Task, words: &BlockWords) {
         volume.state.lock().log.failed = true;
     }
     volume.kept.raise();
-}
-
-/// Records that the leg misses what is written from now on.
-fn part(volume: &Volume) -> Result {
-    let fresh = u64::from_le_bytes(misc::random()) | 1;
-    volume.store.change(|sb| {
-        if let Some(peer) = sb.peers.get_mut(PEER) {
-            peer.base = sb.current;
-        }
-        generation::rotate(&mut sb.current, &mut sb.history, fresh);
-    })?;
-    volume.state.lock().log.step = Step::Apart;
-    Ok(())
 }
 
 /// Lets go on whoever waited for what is on the disk now.
@@ -181,6 +168,19 @@ fn release(volume: &Guarded<Volume>) {
 }
 
 impl Volume {
+    /// Records that the leg misses what is written from now on; may sleep.
+    pub(crate) fn part(&self) -> Result {
+        let fresh = u64::from_le_bytes(misc::random()) | 1;
+        self.store.change(|sb| {
+            if let Some(peer) = sb.peers.get_mut(PEER) {
+                peer.base = sb.current;
+            }
+            generation::rotate(&mut sb.current, &mut sb.history, fresh);
+        })?;
+        self.state.lock().log.step = Step::Apart;
+        Ok(())
+    }
+
     /// Waits until every mark is on the disk; may sleep.
     ///
     /// # Errors

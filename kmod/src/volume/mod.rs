@@ -33,7 +33,7 @@ pub(crate) use copy::{enter as copy_range, Copied};
 pub(crate) use exchange::{Confirmed, Outgoing, Payload};
 pub(crate) use front::{device_name, FrontDisk};
 pub(crate) use log::Step;
-pub(crate) use remote::Generations;
+pub(crate) use remote::Announcement;
 
 use crate::{
     meta::{maps::Maps, Store},

@@ -61,16 +61,16 @@ pub(super) struct Remote {
     pub(super) replicated_bytes: u64,
     pub(super) copied_bytes: u64,
     pub(super) zeroed_bytes: u64,
-    pub(super) generations: Generations,
+    pub(super) announced: Announcement,
 }
 
 /// What the target is told of its copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Generations {
-    /// What it holds until a resync is complete, with what it misses marked here.
-    pub(crate) before: u64,
-    /// What it holds afterwards.
-    pub(crate) after: u64,
+pub(crate) struct Announcement {
+    /// The generation it holds, incomplete from the beginning of a resync on, complete after it.
+    pub(crate) generation: u64,
+    /// It does not hold that yet, so that there has to be a resync even if nothing is marked.
+    pub(crate) resync: bool,
 }
 
 impl Remote {
@@ -89,7 +89,7 @@ impl Remote {
             replicated_bytes: 0,
             copied_bytes: 0,
             zeroed_bytes: 0,
-            generations: Generations::default(),
+            announced: Announcement::default(),
         })
     }
 
@@ -118,13 +118,13 @@ impl Remote {
 
 impl Volume {
     /// What the target is told with the beginning and the end of a resync.
-    pub(crate) fn set_generations(&self, generations: Generations) {
-        self.state.lock().remote.generations = generations;
+    pub(crate) fn announce(&self, announced: Announcement) {
+        self.state.lock().remote.announced = announced;
     }
 
-    /// The same, as last set.
-    pub(crate) fn generations(&self) -> Generations {
-        self.state.lock().remote.generations
+    /// The generation that the target is given.
+    pub(crate) fn announced_generation(&self) -> u64 {
+        self.state.lock().remote.announced.generation
     }
 
     /// From now on writes go to the target too; true when it misses nothing. Otherwise the target is told first that
@@ -133,7 +133,7 @@ impl Volume {
         let mut state = self.state.lock();
         state.remote.live = true;
         state.remote.draining = false;
-        let clean = state.remote.dirty.map().ones() == 0;
+        let clean = state.remote.dirty.map().ones() == 0 && !state.remote.announced.resync;
         if !clean {
             state.remote.control.add(Kind::ResyncStart);
         }
