@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a mirror keeps on a disk of its own, read and damaged from the host behind the machine's back.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use anyhow::{anyhow, Context as _, Result};
 use netraid_core::{
     crc32c::crc32c,
     meta::{
-        choose, decode_map_block, map_of_peer, Layout, MetaError, Place, Superblock, BLOCK_LEN, BLOCK_WORDS, MAPS,
-        MAP_INTENT, PEERS, SECTOR_LEN,
+        choose, decode_map_block, map_of_peer, Layout, MetaError, Place, Superblock, BLOCK_LEN, BLOCK_WORDS,
+        MAP_INTENT, MAP_WRITTEN, PEERS, SECTOR_LEN,
     },
 };
 
@@ -18,7 +18,7 @@ use crate::disk::Disk;
 pub type Chunks = BTreeSet<u64>;
 
 /// The metadata of a mirror as it is on the disk now.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Metadata {
     /// The superblock that counts.
     pub superblock: Superblock,
@@ -43,6 +43,48 @@ fn block(disk: &Disk, offset: u64) -> Result<[u8; BLOCK_LEN]> {
     bytes.try_into().map_err(|_| anyhow!("a block of another length"))
 }
 
+impl fmt::Debug for Metadata {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Superblock {
+            sequence,
+            role,
+            flags,
+            current,
+            history,
+            peers,
+            ..
+        } = &self.superblock;
+        write!(formatter, "superblock {} (number {sequence}): {role:?}, ", self.which)?;
+        write!(formatter, "{}; ", flags.words().collect::<Vec<_>>().join(", "))?;
+        write!(formatter, "generation {current:x}, before {history:x?}")?;
+        for peer in peers.iter().filter(|peer| !peer.is_free()) {
+            let flags: Vec<_> = peer.flags.words().collect();
+            write!(formatter, "; {} lacks since {:x} {flags:?}", peer.name, peer.base)?;
+        }
+        for (number, map) in self.maps.iter().enumerate().filter(|(_, map)| !map.is_empty()) {
+            write!(formatter, "; map {number}: {}", listed(map))?;
+        }
+        Ok(())
+    }
+}
+
+/// A set in words: `3 chunks: 1-2 7`.
+#[must_use]
+pub fn listed(chunks: &Chunks) -> String {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for &chunk in chunks {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == chunk => *last = chunk,
+            _ => runs.push((chunk, chunk)),
+        }
+    }
+    let words = runs.iter().map(|(first, last)| match last - first {
+        0 => format!(" {first}"),
+        _ => format!(" {first}-{last}"),
+    });
+    format!("{} chunks:{}", chunks.len(), words.collect::<String>())
+}
+
 impl Metadata {
     /// Reads it; a damaged sector of a map has all its chunks marked, as for the module.
     ///
@@ -56,7 +98,8 @@ impl Metadata {
         let geometry = superblock.geometry();
         let layout = Layout::new(Place::Start, geometry).map_err(|error| anyhow!("no layout: {error:?}"))?;
         let chunks = geometry.map_or(0, |geometry| geometry.chunks());
-        let mut maps = vec![Chunks::new(); MAPS];
+        // Those behind are not in use.
+        let mut maps = vec![Chunks::new(); MAP_WRITTEN + 1];
         for (map, marked) in maps.iter_mut().enumerate() {
             let mut words = [0; BLOCK_WORDS];
             for number in 0..layout.blocks_per_map() {

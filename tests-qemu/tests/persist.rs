@@ -26,9 +26,16 @@ pub(crate) fn persistent(cluster: &Cluster) -> Result<Mirror<'_>> {
     in_sync(cluster, "")
 }
 
-/// A mirror in sync with its metadata on a disk that the host can read.
+/// A mirror in sync with its metadata on a disk that the host can read, and nothing marked there.
 pub(crate) fn mapped(cluster: &Cluster) -> Result<Mirror<'_>> {
-    in_sync(cluster, MAPPED)
+    let mirror = in_sync(cluster, MAPPED)?;
+    settled(mirror.source)?;
+    Ok(mirror)
+}
+
+/// Waits until nothing is marked on the metadata disk: what was copied or written is durable on both sides.
+pub(crate) fn settled(node: &Node) -> Result<()> {
+    until("the marks to go", || Ok(metadata(node)?.after_crash().is_empty()))
 }
 
 /// A mirror in sync, made with these options on both machines, which notices the loss of its link after a second.
@@ -174,6 +181,8 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<
     let end = Instant::now() + SOON;
     while !so()? {
         ensure!(Instant::now() < end, "waited {SOON:?} for {what}");
+        // What is waited for happens in machines, which need the processor meanwhile.
+        nix::poll::poll(&mut [], 20_u8)?;
     }
     Ok(())
 }

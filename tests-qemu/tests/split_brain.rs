@@ -33,6 +33,9 @@ const UNION: u64 = 6;
 fn parted<'a>(cluster: &'a Cluster, options: &str) -> Result<Mirror<'a>> {
     let mirror = persist::in_sync(cluster, options)?;
     let (eve, adam) = cluster.pair();
+    if options == persist::MAPPED {
+        persist::settled(eve)?;
+    }
     let mut events = eve.events()?;
     cluster.cut(eve, adam);
     mirror.wait("out-of-sync")?;
