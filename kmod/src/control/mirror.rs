@@ -7,7 +7,7 @@ use super::{
     view::{Standing, View},
 };
 use crate::{
-    leg::{Door, Node, SourceHandle, TargetHandle, Timing},
+    leg::{Door, Node, SourceHandle, TargetHandle, TargetLeg, Timing},
     meta::Store,
     sys::{
         misc::{self, ModuleRef},
@@ -233,6 +233,14 @@ impl Mirror {
             Active::Stopped => {}
         }
         view
+    }
+
+    /// The target this mirror is.
+    pub(super) fn target(&self) -> Option<Arc<TargetLeg>> {
+        match &self.state.lock().active {
+            Active::Target(target) => Some(target.handle.leg.clone()),
+            Active::Source(_) | Active::Stopped => None,
+        }
     }
 
     /// Runs something on the source this mirror is, under the short lock.

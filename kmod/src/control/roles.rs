@@ -97,12 +97,8 @@ fn in_service(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> Result
 
 /// The disk of a mirror, with its metadata open, and whether it was in step with a source that was lost.
 fn open(request: &Request<'_>, mirror: &Mirror) -> Result<(Arc<LowerDisk>, bool)> {
-    {
-        let state = mirror.state.lock();
-        if let Active::Target(target) = &state.active {
-            let leg = &target.handle.leg;
-            return Ok((leg.lower.clone(), leg.is_warm()));
-        }
+    if let Some(leg) = mirror.target() {
+        return Ok((leg.lower.clone(), leg.is_warm()));
     }
     let disk = mirror.claim(request)?;
     mirror.reload_metadata(request, &disk)?;
@@ -113,8 +109,7 @@ fn open(request: &Request<'_>, mirror: &Mirror) -> Result<(Arc<LowerDisk>, bool)
 fn plan(request: &Request<'_>, mirror: &Mirror, disk: &Arc<LowerDisk>, mode: StartMode, warm: bool) -> Result<Role> {
     let name = mirror.name;
     let store = mirror.store();
-    if let Active::Target(target) = &mirror.state.lock().active {
-        let leg = &target.handle.leg;
+    if let Some(leg) = mirror.target() {
         if mode == StartMode::Auto || mode == StartMode::Yield {
             return Ok(Role::Target);
         }
@@ -364,11 +359,7 @@ const ASK_AGAIN: u32 = 100;
 pub(super) fn mirror_switchover(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let name = mirror.name;
-    let leg = match &mirror.state.lock().active {
-        Active::Target(target) => Some(target.handle.leg.clone()),
-        Active::Source(_) | Active::Stopped => None,
-    };
-    let Some(leg) = leg else {
+    let Some(leg) = mirror.target() else {
         return Err(request.refuse(
             EALREADY,
             format_args!(

@@ -36,5 +36,5 @@ pub(crate) use door::{Door, DoorConfig};
 pub(crate) use greeting::generations_for_peer;
 pub(crate) use source::{SourceConfig, SourceHandle, SourceLeg};
 pub(crate) use status::{LegStatus, Node, Observer, Report, ResyncStatus, Timing};
-pub(crate) use target::{TargetConfig, TargetHandle};
+pub(crate) use target::{TargetConfig, TargetHandle, TargetLeg};
 pub(crate) use target_pause::Paused;

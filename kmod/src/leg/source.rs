@@ -181,7 +181,8 @@ impl SourceLeg {
 
     fn start_resync(&self, inner: &mut Inner, now: u64) {
         let counters = self.volume.counters();
-        let full = core::mem::take(&mut inner.marked_all);
+        let asked = core::mem::take(&mut inner.marked_all);
+        let full = asked || counters.dirty_bytes >= self.volume.geometry.size();
         inner.progress = Some(Progress::start(now, counters.dirty_bytes));
         inner.last_resync.count = inner.last_resync.count.saturating_add(1);
         inner.last_resync.full = full;
