@@ -6,17 +6,23 @@
 //! what it may be. Nobody is the source because he is there first: whoever holds newer data, or is in service already,
 //! keeps others from it, and who gets no answer from anybody does not guess.
 //!
-//! [`StartMode::Yield`] makes a target in any case, [`StartMode::Force`] and [`StartMode::Keep`] a source unless the
-//! disk holds no usable copy. For the other two, the first line that holds decides:
+//! [`StartMode::Yield`] makes a target in any case, the other modes never a source of a disk that holds no usable copy.
+//! With [`StartMode::Force`] an operator answers for what can't be asked: the last source becomes source again, another
+//! machine only if the operator says so once more, and none while another one is seen in service.
+//! [`StartMode::Keep`] does so for either side of a split brain, of which the other one is to give way. For the other
+//! two modes, the first line that holds decides, and of several machines the one of the first such line:
 //!
 //! | what holds | auto | source |
 //! |---|---|---|
 //! | an operator took it out of service | refused | – |
-//! | it was a target | target | – |
+//! | it was not the source | target | – |
+//! | it has given way | target | – |
 //! | no usable copy | target | refused |
-//! | another machine is in service as source | target, giving way | refused |
-//! | another machine holds newer data | target | refused |
+//! | another machine, with data that is related, is in service as source | target, giving way | refused |
+//! | another machine holds newer data, and has not given way | target | refused |
 //! | another machine holds data of its own, and has not given way | refused: split brain | refused: split brain |
+//! | another machine's data has nothing to do with this one's | refused | refused |
+//! | another machine does not want to speak about the mirror | refused | refused |
 //! | somebody answered, or there is nobody to ask | source | source |
 //! | this machine saw its source die while in step | source | source |
 //! | it was the last source | refused: data corrupt | refused: data corrupt |
@@ -256,10 +262,9 @@ pub fn start_decide(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Deci
         StartMode::Force | StartMode::Keep => return forced(facts, mode, peers),
         StartMode::Auto | StartMode::Source => {}
     }
-    for peer in peers {
-        if let Some(decision) = objection(facts, mode, peer) {
-            return decision;
-        }
+    let objections = peers.iter().filter_map(|peer| Some((objection(peer)?, peer)));
+    if let Some((objection, peer)) = objections.min_by_key(|(objection, _)| *objection) {
+        return overruled(facts, mode, objection, peer);
     }
     let answered = peers.iter().any(|peer| matches!(peer.heard, Heard::Answer(_)));
     if answered || peers.is_empty() || facts.warm {
@@ -274,45 +279,62 @@ pub fn start_decide(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Deci
     Decision::refuse(StartRefusal::Alone(mirror))
 }
 
-/// Why another machine keeps this one from being the source.
-fn objection(facts: &StartFacts, mode: StartMode, peer: &Peer) -> Option<Decision> {
-    let mirror = facts.mirror;
-    let auto = mode == StartMode::Auto;
+/// Why another machine keeps this one from being the source, in the order of the table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Objection {
+    InService,
+    Newer,
+    Forked,
+    Unrelated,
+    Refused,
+}
+
+fn objection(peer: &Peer) -> Option<Objection> {
     let answer = match peer.heard {
         Heard::Nothing => return None,
-        Heard::Refused(reason) => return Some(Decision::refuse(StartRefusal::Refused(mirror, reason))),
+        Heard::Refused(_) => return Some(Objection::Refused),
         Heard::Answer(answer) => answer,
     };
     let related = relation(&peer.mine, &answer.generations);
+    if related == Relation::Unrelated {
+        Some(Objection::Unrelated)
+    } else if answer.role == Role::Source {
+        Some(Objection::InService)
+    } else if related.peer_is_covered() || answer.yielded {
+        // What a machine gives up, or was about to overwrite, keeps nobody from anything.
+        None
+    } else if related.is_fork() {
+        Some(Objection::Forked)
+    } else {
+        Some(Objection::Newer)
+    }
+}
+
+/// What follows from an objection.
+fn overruled(facts: &StartFacts, mode: StartMode, objection: Objection, peer: &Peer) -> Decision {
+    let mirror = facts.mirror;
+    let auto = mode == StartMode::Auto;
+    let (node, related) = match peer.heard {
+        Heard::Nothing => return Decision::refuse(StartRefusal::Alone(mirror)),
+        Heard::Refused(reason) => return Decision::refuse(StartRefusal::Refused(mirror, reason)),
+        Heard::Answer(answer) => (answer.node, relation(&peer.mine, &answer.generations)),
+    };
     let split_brain = || Decision {
         set: MetaFlags::SPLIT_BRAIN,
-        ..Decision::refuse(StartRefusal::SplitBrain(mirror, answer.node))
+        ..Decision::refuse(StartRefusal::SplitBrain(mirror, node))
     };
-    if related == Relation::Unrelated {
-        return Some(Decision::refuse(StartRefusal::Unrelated(mirror, answer.node)));
+    match objection {
+        Objection::InService if auto && facts.flags.contains(MetaFlags::SPLIT_BRAIN) && related.is_fork() => {
+            split_brain()
+        }
+        Objection::InService if auto => Decision::target(true),
+        Objection::InService => Decision::refuse(StartRefusal::InService(mirror, node)),
+        Objection::Newer if auto => Decision::target(false),
+        Objection::Newer => Decision::refuse(StartRefusal::Newer(mirror, node)),
+        Objection::Forked => split_brain(),
+        // A refusal has its own sentence, above.
+        Objection::Unrelated | Objection::Refused => Decision::refuse(StartRefusal::Unrelated(mirror, node)),
     }
-    if answer.role == Role::Source {
-        return Some(
-            if auto && facts.flags.contains(MetaFlags::SPLIT_BRAIN) && related.is_fork() {
-                split_brain()
-            } else if auto {
-                Decision::target(true)
-            } else {
-                Decision::refuse(StartRefusal::InService(mirror, answer.node))
-            },
-        );
-    }
-    // What a machine gives up, or was about to overwrite, keeps nobody from anything.
-    if related.peer_is_covered() || answer.yielded {
-        return None;
-    }
-    Some(if related.is_fork() {
-        split_brain()
-    } else if auto {
-        Decision::target(false)
-    } else {
-        Decision::refuse(StartRefusal::Newer(mirror, answer.node))
-    })
 }
 
 /// An operator answers for it.
