@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_source_without_an_answer_remembers_that_until_its_target_is_back),
     case!(the_target_alone_waits_for_the_source),
     case!(both_back_at_the_same_time_go_on_as_they_were),
+    case!(after_a_failover_the_newer_one_of_two_last_sources_leads),
     case!(force_needs_to_be_meant),
     case!(force_is_refused_while_the_other_one_is_in_service),
 ];
@@ -138,6 +139,33 @@ fn both_back_at_the_same_time_go_on_as_they_were(cluster: &Cluster) -> Result<()
     }
     stands(eve, "source", &["last_owner"])?;
     copied(&mirror, 0, bytes_of(&marked))
+}
+
+/// Each was the source when it died, and only one of them is right; who is back first does not matter.
+///
+/// Covers: S83, S89, S90.
+fn after_a_failover_the_newer_one_of_two_last_sources_leads(cluster: &Cluster) -> Result<()> {
+    let mirror = persist::mapped(cluster)?;
+    let (eve, adam) = cluster.pair();
+    eve.kill9()?;
+    adam.ctl("promote data").ok()?;
+    write_chunks(adam, &[5, 6])?;
+    adam.kill9()?;
+    let union = &metadata(eve)?.after_crash() | &metadata(adam)?.after_crash();
+    cluster.on_all(boot)?;
+    for node in [eve, adam] {
+        ensure!(up(node)?.code == 0 || flag(node, "last_owner")?, "{}", node.name());
+    }
+    // The first one had nobody to ask yet; it is asked now, or asks again.
+    persist::until("the newer one to lead", || {
+        up(adam)?;
+        up(eve)?;
+        Ok(status(adam, "data")?["role"] == "source")
+    })?;
+    let back = persist::turned(&mirror);
+    copied(&back, 0, bytes_of(&union))?;
+    stands(adam, "source", &["last_owner"])?;
+    stands(eve, "target", &[])
 }
 
 /// Covers: S94.

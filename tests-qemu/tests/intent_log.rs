@@ -132,10 +132,8 @@ fn with_a_bitmap_only_what_changed_is_copied_after_any_interruption(cluster: &Cl
     let (eve, adam) = cluster.pair();
     persist::settled(eve)?;
     eve.kill9()?;
-    println!("{:?}\n{:?}", metadata(eve)?, metadata(adam)?);
     adam.ctl("promote data").ok()?;
     write_chunks(adam, &[1, 2, 3])?;
-    println!("{:?}\n{:?}", metadata(eve)?, metadata(adam)?);
     let union = &metadata(eve)?.after_crash() | &chunks(&[1, 2, 3]);
     comes_back(eve)?;
     let back = turned(&mirror);
