@@ -15,7 +15,7 @@ use crate::{
         block::LowerDisk,
         genl::{display, Request},
         misc::ModuleRef,
-        net::NetNs,
+        net::{Address, NetNs},
     },
     volume::{device_name, FrontDisk, Running, Step, Volume, VolumeRef},
 };
@@ -153,25 +153,8 @@ impl Mirror {
                 ),
             ));
         };
-        self.serve_as_target(request.net()?, disk).map_err(|error| {
-            if error == EADDRINUSE {
-                request.refuse(
-                    error,
-                    format_args!(
-                        "port {} is in use on this machine; choose another with --listen",
-                        address.port
-                    ),
-                )
-            } else if error == EADDRNOTAVAIL {
-                request.refuse(
-                    error,
-                    format_args!("{address} is not an address of this machine; choose one of its own"),
-                )
-            } else {
-                let errno = -error.to_errno();
-                request.refuse(error, format_args!("listening on {address} failed (error {errno})"))
-            }
-        })
+        self.serve_as_target(request.net()?, disk)
+            .map_err(|error| refuse_listening(request, &address, error))
     }
 
     /// The same for somebody who can't be told why not.
@@ -238,4 +221,23 @@ impl Mirror {
         let mut state = self.state.lock();
         core::mem::replace(&mut state.active, Active::Stopped)
     }
+}
+
+/// Why a mirror can't listen.
+pub(super) fn refuse_listening(request: &Request<'_>, address: &Address, error: Error) -> Error {
+    if error == EADDRINUSE {
+        let port = address.port;
+        return request.refuse(
+            error,
+            format_args!("port {port} is in use on this machine; choose another with --listen"),
+        );
+    }
+    if error == EADDRNOTAVAIL {
+        return request.refuse(
+            error,
+            format_args!("{address} is not an address of this machine; choose one of its own"),
+        );
+    }
+    let errno = -error.to_errno();
+    request.refuse(error, format_args!("listening on {address} failed (error {errno})"))
 }

@@ -5,6 +5,7 @@
 use super::{
     legs::{self, Known},
     mirror::{Active, Deleted, Mirror},
+    mirror_open::refuse_listening,
     notify,
     operations::operate,
     params,
@@ -293,15 +294,10 @@ fn demote(request: &Request<'_>, mirror: &Mirror, yields: bool) -> Result {
             format_args!("/dev/netraid{id} is in use ({opens} open); unmount it first"),
         )
     })?;
-    give_way(mirror, &request.net()?, yields).map_err(|error| {
-        let errno = -error.to_errno();
-        request.refuse(
-            error,
-            format_args!(
-                "mirror '{}' can't listen here (error {errno}) and goes on as source; choose another port with --listen",
-                mirror.name
-            ),
-        )
+    let listen = mirror.state.lock().listen;
+    give_way(mirror, &request.net()?, yields).map_err(|error| match listen {
+        Some((address, _)) => refuse_listening(request, &address, error),
+        None => error,
     })
 }
 

@@ -104,7 +104,7 @@ impl TargetLeg {
             .with(|sb| sb.current == 0 || sb.flags.contains(MetaFlags::INCONSISTENT))
     }
 
-    /// Whether this machine was in step with a source that was then lost, not stopped.
+    /// Whether this machine was in step with its source until that died or was stopped, and has been up since.
     pub(crate) fn is_warm(&self) -> bool {
         self.inner.lock().warm
     }

@@ -40,8 +40,8 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
         // Only if no other connection has taken the place.
         let mine = inner.serving.as_ref().is_some_and(|it| Arc::ptr_eq(&it.conn, conn));
         if mine {
-            // A source that says goodbye is in good order, and may come back.
-            inner.warm = inner.in_sync && !matches!(error, LinkError::Goodbye);
+            // Whether it died or was stopped: it asks here before it comes into service again.
+            inner.warm = inner.in_sync;
             inner.connected = false;
             inner.in_sync = false;
             inner.end_resync();

@@ -121,6 +121,14 @@ impl MetaIo {
         }
     }
 
+    /// Refuses a place that lost its end.
+    pub(super) fn check_whole(&self, needed: u64) -> Result<(), MetaRefusal> {
+        match self {
+            Self::File(file) if file.len() < needed => Err(MetaRefusal::truncated(self, needed, file.len())),
+            _ => Ok(()),
+        }
+    }
+
     /// As [`MetaFile::read_block`].
     pub(super) fn read(&self, offset: u64, block: &mut Block) -> Result {
         match self {

@@ -104,6 +104,17 @@ impl MetaRefusal {
         )
     }
 
+    /// The file is shorter than what it held.
+    pub(super) fn truncated(io: &MetaIo, needed: u64, len: u64) -> Self {
+        Self::new(
+            EINVAL,
+            format_args!(
+                "{} was truncated: it has {len} bytes, the metadata in it had {needed}; restore it, or delete the mirror here and make it anew, a full copy follows",
+                Where(io)
+            ),
+        )
+    }
+
     /// A device has too little room.
     pub(super) fn too_small(io: &MetaIo, needed: u64, has: u64) -> Self {
         let what = Where(io);

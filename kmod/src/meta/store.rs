@@ -108,6 +108,7 @@ impl Store {
         let places = Layout::superblocks_only(io.place()).map_err(MetaRefusal::layout)?;
         let (superblock, slot) = Self::read_superblock(&io, &places)?;
         let layout = Self::layout(&io, &superblock, superblock.geometry())?;
+        io.check_whole(layout.len())?;
         let maps = MapBlocks::new(layout, superblock.set).map_err(|_| MetaRefusal::memory())?;
         Self::new(Some(io), superblock, slot, maps).map_err(|_| MetaRefusal::memory())
     }

@@ -38,7 +38,7 @@ impl Volume {
         let round = state.log.flush != RoundFlush::Idle && state.log.flush != RoundFlush::Running;
         drop(state);
         if round {
-            self.rounds.raise();
+            self.flushed.raise();
         }
         if settled {
             self.settled.raise();

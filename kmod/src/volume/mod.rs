@@ -88,9 +88,12 @@ pub(crate) struct Volume {
     /// Raised when metadata was written.
     #[pin]
     kept: Event,
-    /// Raised when the leg's part of a round has ended.
+    /// Raised when the rounds are to end.
     #[pin]
     rounds: Event,
+    /// Raised when the leg's part of a round has ended.
+    #[pin]
+    flushed: Event,
     /// Held during a round.
     #[pin]
     round: Mutex<()>,
@@ -128,6 +131,7 @@ impl Volume {
                 journal <- Event::new(),
                 kept <- Event::new(),
                 rounds <- Event::new(),
+                flushed <- Event::new(),
                 round <- new_mutex!((), "netraid_round"),
                 store,
                 reads,

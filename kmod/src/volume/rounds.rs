@@ -43,7 +43,9 @@ pub(super) fn round(volume: &Volume) {
             log.intent.end_round(|index| {
                 let missed = dirty.map().word(index);
                 let known = written.as_ref().map_or(u64::MAX, |map| map.kept_word(index));
-                known & (dirty.kept_word(index) | if live { !missed } else { 0 })
+                // A mark that is gone here may still be on the disk, but not for long.
+                let marked = missed & dirty.kept_word(index);
+                known & (marked | if live { !missed } else { 0 })
             });
         }
     }
@@ -102,7 +104,7 @@ fn flush_leg(volume: &Volume) -> bool {
             RoundFlush::Lost | RoundFlush::Idle => return false,
             RoundFlush::Running if now() > until => return false,
             RoundFlush::Running => {
-                volume.rounds.wait(100);
+                volume.flushed.wait(100);
             }
         }
     }

@@ -42,7 +42,7 @@ impl fmt::Display for MetaError {
             }
             Self::NewerVersion(version) => write!(
                 f,
-                "the metadata was written by a newer netraid (its format is {version}, this one knows {VERSION}); \
+                "the metadata was written by a newer version of netraid (its format is {version}, this one knows {VERSION}); \
                  use that one"
             ),
             Self::Damaged => f.write_str(
