@@ -204,6 +204,9 @@ pub(super) fn leg_pause(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let leg = find_leg(request, &mirror)?;
     keep_pause(request, &mirror, true)?;
+    // What both have by now need not be copied again, should the target be restarted in the pause. Where that can't be
+    // made sure, it is.
+    let _ = leg.volume.settle();
     leg.fire(Event::Pause, Some(Text::truncated(PAUSED)));
     drop(operation);
     Ok(())
