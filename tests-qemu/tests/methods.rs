@@ -8,7 +8,7 @@ use tests_qemu::{Cluster, Node};
 use crate::{
     harness::{case, Case},
     mirror::{Mirror, QUICK},
-    persist::{boot, copied, number, write_chunks, CHUNK, DEVICE, SIZE},
+    persist::{boot, copied, number, until, write_chunks, CHUNK, DEVICE, SIZE},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -170,6 +170,7 @@ fn a_shipped_machine_is_still_paused_and_gets_what_changed_meanwhile(cluster: &C
     copied(&mirror, 0, SIZE)?;
     let spent = cluster.network().way(0, 1).traffic().bytes - far;
     ensure!(spent < CHUNK, "{spent} bytes went the long way");
+    until("the copy to be durable", || Ok(number(eve, "intent_chunks")? == 0))?;
     eve.ctl("pause data").ok()?;
     write_chunks(eve, &MEANWHILE[..5])?;
     // The target travels; its network is another one afterwards.
@@ -186,7 +187,11 @@ fn a_shipped_machine_is_still_paused_and_gets_what_changed_meanwhile(cluster: &C
         let state = crate::mirror::status(node, "data")?;
         ensure!(state["legs"][1]["state"] == "paused", "{}: {state}", node.name());
     }
-    ensure!(mirror.count("dirty_chunks")? == 20 && mirror.count("resynced_bytes")? == SIZE);
+    ensure!(
+        mirror.count("dirty_chunks")? == 20 && mirror.count("resynced_bytes")? == SIZE,
+        "{}",
+        mirror.leg()?
+    );
     let near = cluster.network_at(1).way(0, 1).traffic().bytes;
     eve.ctl("resume data").ok()?;
     copied(&mirror, SIZE, 20 * CHUNK)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The roles are swapped in one step, and only where nothing can be lost by it.
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context as _, Result};
 use nix::sys::signal::Signal;
 use tests_qemu::{workload::Plan, Cluster, Node, Workload};
 
@@ -121,7 +121,7 @@ fn ten_switchovers_under_a_file_system_copy_nothing(cluster: &Cluster) -> Result
             target: from,
             disk: "vdb",
         };
-        copied(&now, 0, 0)?;
+        copied(&now, 0, 0).with_context(|| format!("round {round}"))?;
     }
     eve.sh(&format!(
         "fsck.ext4 -fn {DEVICE} && mount {DEVICE} /mnt && ls /mnt | grep -c '^[0-9]$' | grep -qx 10"
