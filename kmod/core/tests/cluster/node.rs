@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A machine: what is on its disks, what it does, and, for the observer, what its data contains.
+
+use crate::disk::Disk;
+use crate::store::Store;
+use crate::volume::Volume;
+use netraid_core::generation::Generations;
+use netraid_core::leg::Machine;
+use netraid_core::meta::{MetaFlags, Superblock};
+use netraid_core::state::Role;
+use netraid_core::wire::Id;
+
+/// First port; the machine with number `n` listens on `PORT + n`.
+pub const PORT: u16 = 100;
+
+/// The source's end of a leg.
+#[derive(Debug)]
+pub struct Leg {
+    pub machine: Machine,
+    pub conn: Option<u32>,
+    pub copying: bool,
+    /// The machine at the other end.
+    pub to: usize,
+}
+
+#[derive(Debug)]
+pub struct Source {
+    pub volume: Volume,
+    /// The product has room for one; the simulation goes through them all.
+    pub legs: Vec<Leg>,
+}
+
+/// The device of a pause, and what was written to it.
+#[derive(Debug)]
+pub struct Own {
+    pub volume: Volume,
+    pub front: bool,
+    pub open: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Target {
+    pub conn: Option<u32>,
+    pub in_sync: bool,
+    pub warm: bool,
+    pub pause: bool,
+    pub own: Option<Own>,
+}
+
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are four of them")]
+pub enum Active {
+    Stopped,
+    Source(Source),
+    Target(Target),
+}
+
+/// What the observer knows and no machine does. Sets of writes have a bit for each number.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Truth {
+    /// Writes that the data contains, or that were overwritten by somebody who had them.
+    pub seen: u128,
+    /// The same for writes in a pause, as long as nobody made this machine the source.
+    pub paused: u128,
+    /// The disk is half a copy.
+    pub mixed: bool,
+    /// An operator, or the rules, gave up what is here and not elsewhere.
+    pub gave_up: bool,
+    /// An operator brought it into service as source.
+    pub mandate: bool,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub uuid: Id,
+    pub instance: Id,
+    pub up: bool,
+    /// It has not been told to bring its mirror up since it booted.
+    pub booting: bool,
+    pub disk: Disk,
+    /// `None` until the disk is given to the mirror.
+    pub store: Option<Store>,
+    pub active: Active,
+    pub truth: Truth,
+}
+
+impl Node {
+    pub fn role(&self) -> Role {
+        match self.active {
+            Active::Stopped => Role::Stopped,
+            Active::Source(_) => Role::Source,
+            Active::Target(_) => Role::Target,
+        }
+    }
+
+    pub fn source(&mut self) -> Option<&mut Source> {
+        match &mut self.active {
+            Active::Source(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    pub fn target(&mut self) -> Option<&mut Target> {
+        match &mut self.active {
+            Active::Target(target) => Some(target),
+            _ => None,
+        }
+    }
+
+    pub fn has(&self, flag: MetaFlags) -> bool {
+        self.store.as_ref().is_some_and(|store| store.sb.flags.contains(flag))
+    }
+
+    /// The volume in use, if there is one, with what it works on.
+    pub fn volume(&mut self) -> Option<(&mut Volume, &mut Disk, &mut Store)> {
+        let volume = match &mut self.active {
+            Active::Stopped => return None,
+            Active::Source(source) => &mut source.volume,
+            Active::Target(target) => &mut target.own.as_mut()?.volume,
+        };
+        Some((volume, &mut self.disk, self.store.as_mut()?))
+    }
+}
+
+/// This machine's generations, as they relate to another one: a base belongs to the machine it was noted for.
+pub fn generations(sb: &Superblock, other: &Id) -> Generations {
+    let noted = Some(&sb.peers[0]).filter(|peer| peer.uuid == *other);
+    Generations {
+        current: sb.current,
+        base: noted.map_or(0, |peer| peer.base),
+        history: sb.history,
+    }
+}
+
+/// The machine that listens on a port.
+pub fn at_port(port: u16) -> Option<usize> {
+    port.checked_sub(PORT).map(usize::from)
+}
