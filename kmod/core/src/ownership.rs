@@ -25,6 +25,7 @@
 //! | another machine does not want to speak about the mirror | refused | refused |
 //! | somebody answered, or there is nobody to ask | source | source |
 //! | this machine saw its source die while in step | source | source |
+//! | it knows of a split brain | refused: split brain | refused: split brain |
 //! | it was the last source | refused: data corrupt | refused: data corrupt |
 //! | nothing of it | refused | refused |
 //!
@@ -218,19 +219,22 @@ impl Decision {
         Self::of(StartPlan::Refuse(refusal))
     }
 
-    fn source() -> Self {
+    /// `takes_over`: it was not source before, and the one that was could not be asked.
+    fn source(takes_over: bool) -> Self {
         let clear = MetaFlags::DATA_CORRUPT
             .with(MetaFlags::YIELDED, true)
             .with(MetaFlags::STOPPED, true);
         Self {
             plan: StartPlan::Source,
-            set: MetaFlags::LAST_OWNER,
+            set: MetaFlags::LAST_OWNER.with(MetaFlags::TOOK_OVER, takes_over),
             clear,
         }
     }
 
     fn target(yields: bool) -> Self {
-        let owner = MetaFlags::DATA_CORRUPT.with(MetaFlags::LAST_OWNER, true);
+        let owner = MetaFlags::DATA_CORRUPT
+            .with(MetaFlags::LAST_OWNER, true)
+            .with(MetaFlags::TOOK_OVER, true);
         Self {
             plan: StartPlan::Target,
             set: MetaFlags::NONE.with(MetaFlags::YIELDED, yields),
@@ -267,8 +271,14 @@ pub fn start_decide(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Deci
         return overruled(facts, mode, objection, peer);
     }
     let answered = peers.iter().any(|peer| matches!(peer.heard, Heard::Answer(_)));
-    if answered || peers.is_empty() || facts.warm {
-        return Decision::source();
+    if answered || peers.is_empty() {
+        return Decision::source(false);
+    }
+    if facts.warm {
+        return Decision::source(facts.role != Role::Source);
+    }
+    if has(MetaFlags::SPLIT_BRAIN) {
+        return Decision::refuse(StartRefusal::SplitBrain(mirror, Name::truncated("the other one")));
     }
     if has(MetaFlags::LAST_OWNER) {
         return Decision {
@@ -323,10 +333,11 @@ fn overruled(facts: &StartFacts, mode: StartMode, objection: Objection, peer: &P
         set: MetaFlags::SPLIT_BRAIN,
         ..Decision::refuse(StartRefusal::SplitBrain(mirror, node))
     };
+    let has = |flag| facts.flags.contains(flag);
+    let rival = has(MetaFlags::SPLIT_BRAIN) || has(MetaFlags::TOOK_OVER);
     match objection {
-        Objection::InService if auto && facts.flags.contains(MetaFlags::SPLIT_BRAIN) && related.is_fork() => {
-            split_brain()
-        }
+        // One that took over from a source it could not ask gives way to that no more than that to it.
+        Objection::InService if auto && rival && related.is_fork() => split_brain(),
         Objection::InService if auto => Decision::target(true),
         Objection::InService => Decision::refuse(StartRefusal::InService(mirror, node)),
         Objection::Newer if auto => Decision::target(false),
@@ -351,7 +362,8 @@ fn forced(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Decision {
         Some(node) if mode == StartMode::Force => Decision::refuse(StartRefusal::InService(mirror, node)),
         _ if !entitled && !facts.overridden => Decision::refuse(StartRefusal::NeverOwner(mirror)),
         _ => {
-            let mut decision = Decision::source();
+            let answered = peers.iter().any(|peer| matches!(peer.heard, Heard::Answer(_)));
+            let mut decision = Decision::source(!answered && facts.role != Role::Source);
             decision.clear = decision.clear.with(MetaFlags::SPLIT_BRAIN, mode == StartMode::Keep);
             decision
         }

@@ -88,9 +88,10 @@ fn every_standing() -> Vec<StartFacts> {
         MetaFlags::SPLIT_BRAIN,
         MetaFlags::YIELDED,
         MetaFlags::STOPPED,
+        MetaFlags::TOOK_OVER,
     ];
     let mut standings = Vec::new();
-    for bits in 0u32..1 << 9 {
+    for bits in 0u32..1 << 10 {
         let bit = |number: u32| bits >> number & 1 == 1;
         let flags = (0u32..)
             .zip(flags)
@@ -100,9 +101,9 @@ fn every_standing() -> Vec<StartFacts> {
                 mirror: name("data"),
                 role,
                 flags,
-                has_data: bit(6),
-                warm: bit(7),
-                overridden: bit(8),
+                has_data: bit(7),
+                warm: bit(8),
+                overridden: bit(9),
             });
         }
     }
@@ -128,7 +129,7 @@ fn objection(facts: &StartFacts, mode: StartMode, peer: &Peer) -> Option<(u32, D
         Relation::PeerNewer | Relation::PeerFarAhead | Relation::SelfFresh
     );
     let auto = mode == StartMode::Auto;
-    let knows = facts.flags.contains(MetaFlags::SPLIT_BRAIN);
+    let knows = facts.flags.contains(MetaFlags::SPLIT_BRAIN) || facts.flags.contains(MetaFlags::TOOK_OVER);
     match (related, answer.role) {
         (Relation::Unrelated, _) => Some((4, refuse(StartRefusal::Unrelated(facts.mirror, answer.node)))),
         (_, Role::Source) if auto && knows && forked => Some((1, split(answer.node))),
@@ -147,7 +148,12 @@ fn change(plan: StartPlan, set: MetaFlags, clear: MetaFlags) -> Decision {
 }
 
 fn giving_way() -> Decision {
-    let clear = all_of(&[MetaFlags::STOPPED, MetaFlags::DATA_CORRUPT, MetaFlags::LAST_OWNER]);
+    let clear = all_of(&[
+        MetaFlags::STOPPED,
+        MetaFlags::DATA_CORRUPT,
+        MetaFlags::LAST_OWNER,
+        MetaFlags::TOOK_OVER,
+    ]);
     change(StartPlan::Target, MetaFlags::YIELDED, clear)
 }
 
@@ -161,7 +167,13 @@ fn expected(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Decision {
     let refuse = |refusal| change(StartPlan::Refuse(refusal), MetaFlags::NONE, MetaFlags::NONE);
     let target = change(StartPlan::Target, MetaFlags::NONE, MetaFlags::STOPPED);
     let over = all_of(&[MetaFlags::STOPPED, MetaFlags::DATA_CORRUPT, MetaFlags::YIELDED]);
+    let answered = peers.iter().any(|peer| matches!(peer.heard, Heard::Answer(_)));
+    let takes_over = !answered && facts.role != Role::Source;
     let source = change(StartPlan::Source, MetaFlags::LAST_OWNER, over);
+    let taking_over = Decision {
+        set: source.set.with(MetaFlags::TOOK_OVER, takes_over),
+        ..source
+    };
     let usable = facts.has_data && !has(MetaFlags::INCONSISTENT);
     let auto = mode == StartMode::Auto;
     let was_source = facts.role == Role::Source || has(MetaFlags::LAST_OWNER);
@@ -186,7 +198,7 @@ fn expected(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Decision {
             _ if !entitled => refuse(StartRefusal::NeverOwner(facts.mirror)),
             _ => Decision {
                 clear: over.with(MetaFlags::SPLIT_BRAIN, keep),
-                ..source
+                ..taking_over
             },
         };
     }
@@ -194,9 +206,12 @@ fn expected(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Decision {
     if let Some((_, decision)) = objections.min_by_key(|(line, _)| *line) {
         return decision;
     }
-    let answered = peers.iter().any(|peer| matches!(peer.heard, Heard::Answer(_)));
-    if answered || peers.is_empty() || facts.warm {
+    if answered || peers.is_empty() {
         source
+    } else if facts.warm {
+        taking_over
+    } else if has(MetaFlags::SPLIT_BRAIN) {
+        refuse(StartRefusal::SplitBrain(facts.mirror, name("the other one")))
     } else if has(MetaFlags::LAST_OWNER) {
         Decision {
             set: MetaFlags::DATA_CORRUPT,
@@ -245,7 +260,9 @@ fn check_promises(facts: &StartFacts, mode: StartMode, peers: &[Peer], decision:
         assert!(peers.iter().all(|peer| peer.heard == Heard::Nothing), "{}", context());
     }
     let split = matches!(decision.plan, StartPlan::Refuse(StartRefusal::SplitBrain(..)));
-    assert_eq!(decision.set.contains(MetaFlags::SPLIT_BRAIN), split, "{}", context());
+    let known = decision.set.contains(MetaFlags::SPLIT_BRAIN) || has(MetaFlags::SPLIT_BRAIN);
+    assert!(!split || known, "{}", context());
+    assert!(split || !decision.set.contains(MetaFlags::SPLIT_BRAIN), "{}", context());
     // Own data is given up only where an operator says so, or for a source in service.
     if decision.set.contains(MetaFlags::YIELDED) {
         let somebody = peers.iter().any(|peer| in_service(peer).is_some());

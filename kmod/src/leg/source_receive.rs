@@ -115,7 +115,9 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
 
 /// The target holds what this disk holds: what made the resync necessary is over.
 fn complete(leg: &SourceLeg) -> core::result::Result<(), Lost> {
-    let gone = MetaFlags::SPLIT_BRAIN.with(MetaFlags::PREPARED, true);
+    let gone = MetaFlags::SPLIT_BRAIN
+        .with(MetaFlags::PREPARED, true)
+        .with(MetaFlags::TOOK_OVER, true);
     let changed = leg.volume.store.change(|sb| {
         sb.flags = sb.flags.without(gone);
         if let Some(peer) = sb.peers.get_mut(PEER) {

@@ -188,6 +188,7 @@ fn durable(leg: &TargetLeg, conn: &Conn, generation: u64) -> kernel::prelude::Re
     let gone = MetaFlags::INCONSISTENT
         .with(MetaFlags::YIELDED, true)
         .with(MetaFlags::SPLIT_BRAIN, true)
+        .with(MetaFlags::TOOK_OVER, true)
         .with(MetaFlags::PREPARED, true);
     let known = leg.store.with(|sb| {
         let peer = sb.peers.get(PEER);

@@ -86,9 +86,18 @@ impl Log {
     }
 
     /// Whether a change of chunks may begin: with a live leg, once the intent is on record; without one, once it is on
-    /// record that the leg misses them. Notes both.
-    pub(super) fn admits(&mut self, chunks: Range<u64>, live: bool, dirty: &mut Map) -> bool {
+    /// record that the leg misses them. Notes both. `discards`: the content is not wanted any more.
+    pub(super) fn admits(&mut self, chunks: Range<u64>, discards: bool, live: bool, dirty: &mut Map) -> bool {
         if chunks.is_empty() {
+            return true;
+        }
+        // What was never written has no content to lose; `mkfs` discards all of it first.
+        if discards
+            && self
+                .written
+                .as_ref()
+                .is_some_and(|written| !written.map().any(chunks.clone()))
+        {
             return true;
         }
         if live {

@@ -144,7 +144,8 @@ impl State {
             return false;
         };
         let chunks = geometry.range(request.offset, request.len);
-        if !self.log.admits(chunks, live, &mut self.remote.dirty) {
+        let discards = request.kind == Some(Kind::Discard);
+        if !self.log.admits(chunks, discards, live, &mut self.remote.dirty) {
             self.log.wait(slot);
             return false;
         }

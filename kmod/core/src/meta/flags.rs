@@ -87,6 +87,8 @@ lasting_flags! {
         CLEAN = 1 << 8, "clean";
         /// An operator took the mirror out of service.
         STOPPED = 1 << 9, "stopped by an operator";
+        /// It became source when the source before it could not be asked; if that went on, there are two.
+        TOOK_OVER = 1 << 10, "took over";
     }
 }
 
