@@ -42,6 +42,13 @@ fn writes(workload: &Workload, dice: &mut Dice) -> Result<()> {
     workload.more(dice.between(20, 300), SOON)
 }
 
+/// A machine's disk has every acknowledged write; what other runs left between them does not count.
+fn has_all(workload: &Workload, node: &Node) -> Result<()> {
+    let verdict = workload.judge_disk(node.disk("vdb")?)?;
+    ensure!(verdict.lost.is_empty(), "{} lost {:?}", node.name(), verdict.lost);
+    Ok(())
+}
+
 /// Every difference is marked on the source; the chunks that differ and those that are marked.
 fn all_marked(mirror: &Mirror<'_>, seed: u64) -> Result<(u64, u64)> {
     let (differ, marked) = (differing(mirror)?, metadata(mirror.source)?.after_crash());
@@ -67,8 +74,7 @@ fn what_differs_after_a_power_cut_of_the_source_is_marked(cluster: &Cluster) -> 
         comes_back(mirror.source)?;
         stands(mirror.source, "source", &["last_owner"])?;
         copied(&mirror, 0, marked * CHUNK)?;
-        let verdict = workload.judge_disk(mirror.target.disk("vdb")?)?;
-        ensure!(verdict.good(), "round {round}: {verdict:?}");
+        has_all(&workload, mirror.target).with_context(|| format!("round {round}"))?;
     }
     Ok(())
 }
@@ -78,6 +84,7 @@ fn a_degraded_source_that_loses_power_copies_little_more_than_what_differs(clust
     let mut dice = Dice::new()?;
     let mirror = persist::mapped(cluster)?;
     for round in 0..cuts(2)? {
+        persist::settled(mirror.source)?;
         cluster.cut(mirror.source, mirror.target);
         let workload = Workload::start(mirror.source, DEVICE, Plan::new(600 + round, BLOCKS).threads(8))?;
         mirror.wait("out-of-sync")?;
@@ -89,8 +96,7 @@ fn a_degraded_source_that_loses_power_copies_little_more_than_what_differs(clust
         ensure!(marked <= 2 * differ, "{marked} marked for {differ} that differ");
         comes_back(mirror.source)?;
         copied(&mirror, 0, marked * CHUNK)?;
-        let verdict = workload.judge_disk(mirror.target.disk("vdb")?)?;
-        ensure!(verdict.good(), "round {round}: {verdict:?}");
+        has_all(&workload, mirror.target).with_context(|| format!("round {round}"))?;
     }
     Ok(())
 }
@@ -112,8 +118,7 @@ fn what_differs_after_a_power_cut_of_both_is_marked(cluster: &Cluster) -> Result
         stands(mirror.source, "source", &["last_owner"])?;
         copied(&mirror, 0, marked * CHUNK)?;
         for node in cluster.nodes() {
-            let verdict = workload.judge_disk(node.disk("vdb")?)?;
-            ensure!(verdict.good(), "round {round}, {}: {verdict:?}", node.name());
+            has_all(&workload, node).with_context(|| format!("round {round}"))?;
         }
     }
     Ok(())
@@ -152,8 +157,7 @@ fn a_target_that_loses_power_in_a_resync_goes_on_with_it(cluster: &Cluster) -> R
     let all = mirror.count("resynced_bytes")?;
     println!("{} MiB were copied in all", all / MIB);
     ensure!(all < 2 * SIZE, "{all}");
-    let verdict = workload.judge_disk(adam.disk("vdb")?)?;
-    ensure!(verdict.good(), "{verdict:?}");
+    has_all(&workload, adam)?;
     mirror.same_disks()
 }
 
@@ -182,6 +186,7 @@ fn a_source_that_loses_power_while_generations_change_leads_on(cluster: &Cluster
     let mirror = Mirror::create_on(eve, adam, "vdb", &options, &options)?;
     mirror.extend_with("--heartbeat 100 --timeout 400")?;
     mirror.wait("fully-operational")?;
+    persist::settled(eve)?;
     for round in 0..cuts(3)? {
         let first = generation(eve)?;
         let workload = Workload::start(eve, DEVICE, Plan::new(900 + round, BLOCKS).threads(4))?;
@@ -209,8 +214,7 @@ fn a_source_that_loses_power_while_generations_change_leads_on(cluster: &Cluster
         );
         stands(adam, "target", &[])?;
         mirror.same_disks()?;
-        let verdict = workload.judge_disk(adam.disk("vdb")?)?;
-        ensure!(verdict.good(), "round {round}: {verdict:?}");
+        has_all(&workload, adam).with_context(|| format!("round {round}"))?;
     }
     Ok(())
 }
