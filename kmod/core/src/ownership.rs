@@ -30,7 +30,7 @@
 //! | nothing of it | refused | refused |
 //!
 //! Giving way means that what this machine wrote, and the other one never got, is overwritten. A machine that knows of
-//! a split brain does not give way by itself.
+//! a split brain does not give way by itself, nor does one that became source while the other one could not be asked.
 
 use crate::generation::{relation, Generations, Relation};
 use crate::meta::MetaFlags;
@@ -219,7 +219,7 @@ impl Decision {
         Self::of(StartPlan::Refuse(refusal))
     }
 
-    /// `takes_over`: it was not source before, and the one that was could not be asked.
+    /// `takes_over`: another machine may be source as well, and could not be asked.
     fn source(takes_over: bool) -> Self {
         let clear = MetaFlags::DATA_CORRUPT
             .with(MetaFlags::YIELDED, true)
@@ -363,7 +363,8 @@ fn forced(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Decision {
         _ if !entitled && !facts.overridden => Decision::refuse(StartRefusal::NeverOwner(mirror)),
         _ => {
             let answered = peers.iter().any(|peer| matches!(peer.heard, Heard::Answer(_)));
-            let mut decision = Decision::source(!answered && facts.role != Role::Source);
+            // Nor does its role tell that nobody else took over: it was not in service.
+            let mut decision = Decision::source(!answered && !peers.is_empty());
             decision.clear = decision.clear.with(MetaFlags::SPLIT_BRAIN, mode == StartMode::Keep);
             decision
         }

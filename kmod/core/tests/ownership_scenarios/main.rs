@@ -7,112 +7,13 @@
     reason = "a test fails by panicking, and says all it means in one place"
 )]
 
-use netraid_core::generation::{rotate, Generations};
-use netraid_core::meta::{MetaFlags, HISTORY};
-use netraid_core::name::{Name, Text};
+mod machine;
+
+use machine::{begin_resync, end_resync, Machine};
+use netraid_core::meta::MetaFlags;
+use netraid_core::name::Text;
 use netraid_core::ownership::*;
 use netraid_core::state::Role;
-
-/// What a machine keeps over a restart, and whether it is up.
-struct Machine {
-    name: &'static str,
-    role: Role,
-    flags: MetaFlags,
-    current: u64,
-    history: [u64; HISTORY],
-    base: u64,
-    warm: bool,
-    up: bool,
-    in_service: bool,
-}
-
-impl Machine {
-    fn new(name: &'static str, role: Role) -> Self {
-        Self {
-            name,
-            role,
-            flags: MetaFlags::NONE.with(MetaFlags::LAST_OWNER, role == Role::Source),
-            current: 1,
-            history: [0; HISTORY],
-            base: 0,
-            warm: false,
-            up: true,
-            in_service: true,
-        }
-    }
-
-    fn has(&self, flag: MetaFlags) -> bool {
-        self.flags.contains(flag)
-    }
-
-    const fn generations(&self) -> Generations {
-        Generations {
-            current: self.current,
-            base: self.base,
-            history: self.history,
-        }
-    }
-
-    fn die(&mut self) {
-        (self.up, self.in_service, self.warm) = (false, false, false);
-    }
-
-    fn boot(&mut self) {
-        self.up = true;
-    }
-
-    /// What it tells who asks; only one in service has a door.
-    fn answer(&self) -> Heard {
-        if !self.up || !self.in_service {
-            return Heard::Nothing;
-        }
-        Heard::Answer(Answer {
-            node: Name::new(self.name).unwrap(),
-            role: self.role,
-            yielded: self.has(MetaFlags::YIELDED),
-            inconsistent: self.has(MetaFlags::INCONSISTENT),
-            generations: self.generations(),
-        })
-    }
-
-    fn start(&mut self, mode: StartMode, other: &Self) -> StartPlan {
-        self.decide(mode, false, other.answer())
-    }
-
-    fn start_overridden(&mut self, mode: StartMode, other: &Self) -> StartPlan {
-        self.decide(mode, true, other.answer())
-    }
-
-    fn decide(&mut self, mode: StartMode, overridden: bool, heard: Heard) -> StartPlan {
-        let facts = StartFacts {
-            mirror: Name::new("data").unwrap(),
-            role: self.role,
-            flags: self.flags,
-            has_data: self.current != 0,
-            warm: self.warm,
-            overridden,
-        };
-        let mine = self.generations();
-        let decision = start_decide(&facts, mode, &[Peer { mine, heard }]);
-        self.flags = self.flags.without(decision.clear).with(decision.set, true);
-        match decision.plan {
-            StartPlan::Source => (self.role, self.in_service) = (Role::Source, true),
-            StartPlan::Target => (self.role, self.in_service) = (Role::Target, true),
-            StartPlan::Refuse(_) => {}
-        }
-        decision.plan
-    }
-
-    /// As source, writes what the other one does not get.
-    fn write_alone(&mut self) {
-        assert!(self.role == Role::Source && self.in_service);
-        if self.base == 0 {
-            self.base = self.current;
-            let next = self.current * 10 + u64::from(self.name.as_bytes()[0]);
-            rotate(&mut self.current, &mut self.history, next);
-        }
-    }
-}
 
 /// A source that was in step with its target, and that target.
 fn in_step() -> (Machine, Machine) {
@@ -127,23 +28,6 @@ fn failed_over() -> (Machine, Machine) {
     assert_eq!(b.start(StartMode::Source, &a), StartPlan::Source);
     b.write_alone();
     (a, b)
-}
-
-/// A target connects to its source, and a resync begins.
-fn begin_resync(source: &Machine, target: &mut Machine) {
-    assert!(source.role == Role::Source && target.role == Role::Target);
-    let owner = MetaFlags::LAST_OWNER.with(MetaFlags::DATA_CORRUPT, true);
-    target.flags = target.flags.without(owner).with(MetaFlags::INCONSISTENT, true);
-    target.base = 0;
-    rotate(&mut target.current, &mut target.history, source.current);
-}
-
-fn end_resync(source: &mut Machine, target: &mut Machine) {
-    source.base = 0;
-    let over = MetaFlags::INCONSISTENT
-        .with(MetaFlags::YIELDED, true)
-        .with(MetaFlags::SPLIT_BRAIN, true);
-    target.flags = target.flags.without(over);
 }
 
 /// The refusal's sentence.
@@ -377,6 +261,24 @@ fn a_split_brain_that_shows_only_at_the_start_is_kept_in_mind() {
     b.flags.set(MetaFlags::YIELDED, true);
     assert_eq!(a.start(StartMode::Keep, &b), StartPlan::Source);
     assert!(!a.has(MetaFlags::SPLIT_BRAIN));
+}
+
+/// Covers: S93, S97.
+#[test]
+fn one_that_was_forced_without_an_answer_does_not_give_way_by_itself() {
+    let (mut a, mut b) = in_step();
+    a.die();
+    b.warm = true;
+    b.start(StartMode::Source, &a);
+    b.write_alone();
+    a.boot();
+    refused(a.decide(StartMode::Auto, false, Heard::Nothing));
+    assert_eq!(a.decide(StartMode::Force, false, Heard::Nothing), StartPlan::Source);
+    a.write_alone();
+    a.die();
+    a.boot();
+    assert!(refused(a.start(StartMode::Auto, &b)).contains("split brain"));
+    assert!(!a.has(MetaFlags::YIELDED));
 }
 
 #[test]
