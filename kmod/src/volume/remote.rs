@@ -122,6 +122,23 @@ impl Volume {
         self.state.lock().remote.announced = announced;
     }
 
+    /// The target has what was announced.
+    pub(crate) fn announced_holds(&self) {
+        self.state.lock().remote.announced.resync = false;
+    }
+
+    /// The generation may have changed since the greeting, by what was written in a pause.
+    pub(crate) fn announce_current(&self) {
+        let generation = self.store.with(|sb| sb.current);
+        let mut state = self.state.lock();
+        if state.remote.announced.generation != generation {
+            state.remote.announced = Announcement {
+                generation,
+                resync: true,
+            };
+        }
+    }
+
     /// The generation that the target is given.
     pub(crate) fn announced_generation(&self) -> u64 {
         self.state.lock().remote.announced.generation
