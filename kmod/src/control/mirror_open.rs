@@ -177,7 +177,7 @@ impl Mirror {
     }
 
     /// What this machine wrote itself, for the source; `None` where it wrote nothing.
-    fn own_marks(&self, disk: Arc<LowerDisk>) -> Result<Option<Paused>> {
+    pub(super) fn own_marks(&self, disk: Arc<LowerDisk>) -> Result<Option<Paused>> {
         let store = self.store();
         let Some(geometry) = store.with(Superblock::geometry) else {
             return Ok(None);

@@ -24,6 +24,7 @@ use crate::{
 };
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
+    generation,
     meta::{MetaFlags, PeerFlags, Superblock},
     name::Text,
     ownership::{start_decide, Decision, Peer, StartFacts, StartMode, StartPlan, StartRefusal},
@@ -188,7 +189,9 @@ fn apply(request: &Request<'_>, mirror: &Mirror, decision: &Decision) -> Result 
     }
     store
         .change(|sb| sb.flags = after)
-        .map_err(|error| mirror.unwritable(request, error))
+        .map_err(|error| mirror.unwritable(request, error))?;
+    notify::tell(mirror, uapi::NETRAID_EVENT_KIND_STANDING_CHANGED, None, &Text::EMPTY);
+    Ok(())
 }
 
 /// Opens the device here.
@@ -208,12 +211,20 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
             ),
         ));
     }
+    let was_target = store.with(|sb| sb.role == Role::Target);
     let paused: Option<Paused> = match mirror.take() {
         Active::Target(target) => target.handle.end(),
+        Active::Stopped | Active::Source(_) if was_target => mirror.own_marks(disk.clone())?,
         Active::Stopped | Active::Source(_) => None,
     };
     // From here on a failure leaves the mirror stopped, with its disk released.
     mirror.state.lock().disk_number = None;
+    // What was written here in a pause is data of its own: it counts as the first write that the other one misses.
+    let wrote = paused.as_ref().is_some_and(|paused| {
+        let counters = paused.running.volume.counters();
+        counters.dirty_chunks > 0 || counters.intent_chunks > 0
+    });
+    let fresh = u64::from_le_bytes(misc::random()) | 1;
     let noted = store.change(|sb| {
         sb.role = Role::Source;
         let over = MetaFlags::DATA_CORRUPT
@@ -221,23 +232,17 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
             .with(MetaFlags::STOPPED, true)
             .with(MetaFlags::CLEAN, true);
         sb.flags = sb.flags.without(over).with(MetaFlags::LAST_OWNER, true);
-        if let Some(peer) = sb.peers.get_mut(PEER) {
+        let Some(peer) = sb.peers.get_mut(PEER) else { return };
+        if was_target {
             // A pause of the target ends with its being a target.
-            peer.flags.set(
-                PeerFlags::PAUSED,
-                peer.flags.contains(PeerFlags::PAUSED) && paused.is_none(),
-            );
+            peer.flags.set(PeerFlags::PAUSED, false);
+        }
+        if was_target && wrote && peer.base == 0 && !peer.is_free() {
+            peer.base = sb.current;
+            generation::rotate(&mut sb.current, &mut sb.history, fresh);
         }
     });
     noted.map_err(|error| mirror.unwritable(request, error))?;
-    if let Some(paused) = &paused {
-        // What was written here in a pause is data of its own: it counts as the first write that the other one misses.
-        let counters = paused.running.volume.counters();
-        if counters.dirty_chunks > 0 || counters.intent_chunks > 0 {
-            let parted = paused.running.volume.part();
-            parted.map_err(|error| mirror.unwritable(request, error))?;
-        }
-    }
     let source = mirror.open_source(request, disk.clone(), paused)?;
     mirror.switch(Active::Source(source), Some(&disk));
     if store.with(|sb| sb.peers.get(PEER).is_some_and(|peer| peer.port != 0)) {

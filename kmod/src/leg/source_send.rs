@@ -64,11 +64,17 @@ fn work(leg: &SourceLeg, link: &Arc<Link>, woken: bool) -> core::result::Result<
 fn together(leg: &SourceLeg) -> core::result::Result<(), Text> {
     let given = leg.volume.announced_generation();
     let changed = leg.volume.store.change(|sb| {
-        if let Some(peer) = sb.peers.get_mut(PEER).filter(|_| sb.current == given) {
+        let same = sb.current == given;
+        if let Some(peer) = sb.peers.get_mut(PEER).filter(|_| same) {
             peer.base = 0;
         }
+        same
     });
-    leg.volume.set_step(Step::Together);
+    // Where a generation began meanwhile, the target does not hold that, and what it misses of it is marked.
+    if matches!(changed, Ok(true)) {
+        leg.volume.set_step(Step::Together);
+    }
+    let changed = changed.map(drop);
     changed.map_err(|error| {
         let errno = -error.to_errno();
         Text::format(format_args!(

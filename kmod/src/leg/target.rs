@@ -19,7 +19,7 @@ use kernel::{
     sync::{new_mutex, Arc, Mutex},
 };
 use netraid_core::{
-    meta::{MetaFlags, PeerFlags},
+    meta::{MetaFlags, PeerFlags, HISTORY},
     name::{Name, Text},
     resync::Progress,
     state::{Connection, LegState},
@@ -52,6 +52,8 @@ pub(super) struct Inner {
     pub(super) resyncing: bool,
     /// The last connection was in sync until it broke: the copy here is the newest there is.
     pub(super) warm: bool,
+    /// The generations before the one of the source that is connected, as it greeted.
+    pub(super) source_history: [u64; HISTORY],
     /// The source asked for a pause.
     pub(super) pause: bool,
     /// The device of the pause, and what was written to it.
@@ -277,6 +279,7 @@ impl TargetHandle {
             in_sync: false,
             resyncing,
             warm: false,
+            source_history: [0; HISTORY],
             pause,
             paused: own,
             reason: Text::truncated("the source has not connected yet"),

@@ -188,6 +188,7 @@ fn serve(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello, geometry: Geomet
         inner.connected = true;
         inner.in_sync = false;
         inner.warm = false;
+        inner.source_history = hello.history;
         inner.connects = inner.connects.saturating_add(1);
         inner.serving = late.take();
     });

@@ -134,15 +134,25 @@ fn slow(leg: &TargetLeg, conn: &Conn, header: &Header, ack: Ack, reported: &mut 
 
 /// From now on the disk holds no usable copy. That is on record before the first byte of it changes.
 fn resync_start(leg: &TargetLeg, conn: &Conn, header: &Header) -> LinkResult {
-    leg.store
-        .change(|sb| {
-            sb.flags.set(MetaFlags::INCONSISTENT, true);
-            if header.offset != 0 {
-                generation::rotate(&mut sb.current, &mut sb.history, header.offset);
-            }
-            in_step(sb);
-        })
-        .map_err(LinkError::Io)?;
+    let past = leg.inner.lock().source_history;
+    let changed = leg.store.change(|sb| {
+        let began = !sb.flags.contains(MetaFlags::INCONSISTENT);
+        sb.flags.set(MetaFlags::INCONSISTENT, true);
+        if header.offset != 0 {
+            generation::rotate(&mut sb.current, &mut sb.history, header.offset);
+        }
+        if sb.flags.contains(MetaFlags::YIELDED) {
+            // What is given up is not in the past of what takes its place.
+            sb.history = past;
+        }
+        in_step(sb);
+        began
+    });
+    if changed.map_err(LinkError::Io)? {
+        leg.report(Report::Standing(Text::truncated(
+            "a resync has begun; the copy here can't be used until it is complete",
+        )));
+    }
     let mut dropped = None;
     leg.change(|inner| {
         inner.begin_resync(header.span, conn.geometry.size());
@@ -178,6 +188,7 @@ fn resync_done(leg: &TargetLeg, conn: &Conn, generation: u64) -> LinkResult {
     });
     forget(dropped).map_err(LinkError::Io)?;
     if resynced {
+        leg.report(Report::Standing(Text::truncated("the copy here is complete")));
         leg.report(Report::Done);
     }
     reply(conn, Kind::ResyncDone, &Reply::OK)

@@ -169,7 +169,7 @@ fn release(volume: &Guarded<Volume>) {
 
 impl Volume {
     /// Records that the leg misses what is written from now on; may sleep.
-    pub(crate) fn part(&self) -> Result {
+    fn part(&self) -> Result {
         let fresh = u64::from_le_bytes(misc::random()) | 1;
         self.store.change(|sb| {
             if let Some(peer) = sb.peers.get_mut(PEER) {
