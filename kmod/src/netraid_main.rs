@@ -51,6 +51,7 @@ impl kernel::Module for Netraid {
         sys::genl::prepare_sentences();
         control::prepare_registry();
         control::prepare_events();
+        leg::prepare_receptions();
         control::open_desk()?;
         let family = sys::genl::Family::register().inspect_err(|_| control::close_desk())?;
         pr_info!("loaded\n");

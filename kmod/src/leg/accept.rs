@@ -1,38 +1,113 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Listening: who connects introduces himself, and is accepted, answered, or refused with a reason.
+//! Who listens at a [reception](super::reception): each mirror has a lobby, in which those who want to speak with it wait,
+//! and a thread that accepts, answers, or refuses them with a reason.
 
-use super::{
-    link::{Link, LinkError, LinkResult},
-    Report, Timing,
+use super::{link::Link, Node, Observer, Report};
+use crate::sys::{net::Address, sync::Event};
+use kernel::{
+    prelude::*,
+    sync::{new_mutex, Arc, Mutex},
 };
-use crate::sys::{
-    misc,
-    net::{Address, Listener, Socket},
-};
-use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     name::Text,
-    wire::{Header, Hello, Kind, Refuse, RefuseCode, WireError, HELLO_LEN, REFUSE_MAX_LEN},
+    wire::{Header, Hello, Kind, Refuse, RefuseCode, REFUSE_MAX_LEN},
 };
 
-/// How long a greeting may take in all: whoever connects keeps others waiting for that long.
-const GREETING_MS: u32 = 2000;
+/// How many may wait for a mirror that is busy.
+const WAITING_MAX: usize = 16;
 
-/// The longest greeting, with room for what later versions append.
-const GREETING_MAX: usize = 1024;
+/// Somebody who introduced himself.
+pub(super) struct Caller {
+    pub(super) link: Arc<Link>,
+    pub(super) hello: Hello,
+}
+
+/// Somebody who is not let in, and why.
+pub(super) struct Refused {
+    pub(super) link: Arc<Link>,
+    pub(super) code: RefuseCode,
+    pub(super) reason: Text,
+}
+
+/// Where those wait who want to speak with a mirror.
+#[pin_data]
+pub(super) struct Lobby {
+    /// The mirror.
+    pub(super) node: Node,
+    observer: Observer,
+    leg: u32,
+    #[pin]
+    waiting: Mutex<KVec<Caller>>,
+    /// Raised when somebody enters, and when the mirror stops.
+    #[pin]
+    came: Event,
+}
+
+impl Lobby {
+    /// An empty lobby; what happens in it is told to `observer` as of `leg`.
+    pub(super) fn new(node: Node, observer: Observer, leg: u32) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                node,
+                observer,
+                leg,
+                waiting <- new_mutex!(KVec::new(), "netraid_lobby"),
+                came <- Event::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Reports with no lock held.
+    pub(super) fn tell(&self, report: Report) {
+        (self.observer)(self.node.mirror_id, self.leg, report);
+    }
+
+    /// Lets somebody in, unless it is full.
+    pub(super) fn enter(&self, caller: Caller) -> core::result::Result<(), Refused> {
+        let link = caller.link.clone();
+        let entered = {
+            let mut waiting = self.waiting.lock();
+            waiting.len() < WAITING_MAX && waiting.push(caller, GFP_KERNEL).is_ok()
+        };
+        if entered {
+            self.came.raise();
+            return Ok(());
+        }
+        Err(Refused {
+            link,
+            code: RefuseCode::Busy,
+            reason: Text::format(format_args!(
+                "mirror {} on {} is busy with others who connected; it is tried again",
+                self.node.mirror, self.node.name
+            )),
+        })
+    }
+
+    /// Whoever has waited longest.
+    fn next(&self) -> Option<Caller> {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            return None;
+        }
+        waiting.remove(0).ok()
+    }
+
+    /// Wakes the mirror's thread.
+    pub(super) fn wake(&self) {
+        self.came.raise();
+    }
+}
 
 /// Who listens.
 pub(super) trait Host: Send + Sync {
-    fn listener(&self) -> &Listener;
+    fn lobby(&self) -> &Lobby;
 
     /// How often to look up while nobody comes, milliseconds.
     fn tick_ms(&self) -> u32;
 
     fn is_stopping(&self) -> bool;
-
-    /// Reports with no lock held.
-    fn tell(&self, report: Report);
 
     /// Called between two who come.
     fn tidy(&self) {}
@@ -41,47 +116,15 @@ pub(super) trait Host: Send + Sync {
     fn greeted(self: &Arc<Self>, link: &Arc<Link>, hello: &Hello);
 }
 
-/// The thread's body.
+/// The body of the mirror's thread; it ends when the mirror stops and its lobby is woken.
 pub(super) fn run<H: Host>(host: &Arc<H>) {
-    loop {
-        if host.is_stopping() {
-            return;
-        }
+    while !host.is_stopping() {
         host.tidy();
-        match host.listener().accept() {
-            Ok(socket) => greet(host, socket),
-            Err(error) if error == EAGAIN => {}
-            Err(_) => {
-                if host.is_stopping() {
-                    return;
-                }
-                // Out of memory or file handles; the listener's own wait keeps this from spinning.
-                misc::sleep_ms(host.tick_ms());
+        match host.lobby().next() {
+            Some(caller) => host.greeted(&caller.link, &caller.hello),
+            None => {
+                host.lobby().came.wait(host.tick_ms());
             }
-        }
-    }
-}
-
-fn greet<H: Host>(host: &Arc<H>, socket: Socket) {
-    let timing = Timing {
-        heartbeat_ms: 1000,
-        timeout_ms: GREETING_MS,
-    };
-    let Ok(link) = Link::accepted(socket, timing) else {
-        return;
-    };
-    link.set_deadline(GREETING_MS);
-    match hello(&link) {
-        Ok(hello) => host.greeted(&link, &hello),
-        Err(error @ (LinkError::Wire(_) | LinkError::Unexpected(_))) => {
-            refuse_noise(&**host, &link, error);
-        }
-        Err(error) => {
-            let from = From(link.peer());
-            host.tell(Report::Refused(Text::format(format_args!(
-                "a connection from {from} ended without a greeting: {error}"
-            ))));
-            link.abort();
         }
     }
 }
@@ -96,27 +139,6 @@ impl core::fmt::Display for From {
             None => f.write_str("an unknown address"),
         }
     }
-}
-
-fn hello(link: &Link) -> LinkResult<Hello> {
-    let header = link.read_header()?;
-    if header.kind != Kind::Hello {
-        return Err(LinkError::Unexpected(header.kind));
-    }
-    let mut buffer = [0; GREETING_MAX];
-    const { assert!(GREETING_MAX > HELLO_LEN) };
-    Ok(Hello::decode(link.read_data(&header, &mut buffer)?)?)
-}
-
-fn refuse_noise(host: &impl Host, link: &Link, error: LinkError) {
-    let from = From(link.peer());
-    let code = match error {
-        LinkError::Wire(WireError::OtherVersion(_)) => RefuseCode::OtherVersion,
-        _ => RefuseCode::Malformed,
-    };
-    let reason = Text::format(format_args!("what came from {from} is not accepted: {error}"));
-    send_refusal(link, &Refuse::new(code, reason));
-    host.tell(Report::Refused(reason));
 }
 
 /// Sends a refusal and ends the connection.

@@ -18,7 +18,7 @@ use netraid_core::{
     chunk::Geometry,
     handshake::generations_of_target,
     ownership::{Answer, Heard},
-    wire::{HelloFlags, Welcome, WelcomeFlags},
+    wire::{HelloFlags, RefuseCode, Welcome, WelcomeFlags},
 };
 
 /// How long a machine that saw its source die waits for the answer of that source: it is likely to be dead.
@@ -63,6 +63,8 @@ pub(crate) fn ask(net: &NetNs, question: &Question<'_>) -> Heard {
     );
     let heard = match greeting::exchange(&link, &hello) {
         Ok(Ok(welcome)) => Heard::Answer(answer(&welcome)),
+        // Other mirrors listen there, this one is not up: as if nobody listened.
+        Ok(Err(refusal)) if refusal.code == RefuseCode::OtherMirror => Heard::Nothing,
         Ok(Err(refusal)) => Heard::Refused(refusal.sentence()),
         Err(_) => Heard::Nothing,
     };

@@ -3,15 +3,16 @@
 //! The door of a source: whoever asks how this machine stands is told, and a rival is refused.
 
 use super::{
-    accept::{self, Host},
+    accept::{self, Host, Lobby},
     greeting::{self, Facts},
     link::Link,
+    reception::Place,
     Node, Observer, Report, Timing,
 };
 use crate::{
     meta::{maps::PEER, Store},
     sys::{
-        net::{Address, Listener, NetNs},
+        net::{Address, NetNs},
         thread::KThread,
     },
     volume::VolumeRef,
@@ -35,7 +36,7 @@ pub(crate) struct DoorConfig {
 /// What the thread behind the door works with.
 struct Porter {
     config: DoorConfig,
-    listener: Listener,
+    lobby: Arc<Lobby>,
     volume: VolumeRef,
     stopping: Atomic<bool>,
 }
@@ -47,8 +48,8 @@ impl Porter {
 }
 
 impl Host for Porter {
-    fn listener(&self) -> &Listener {
-        &self.listener
+    fn lobby(&self) -> &Lobby {
+        &self.lobby
     }
 
     fn tick_ms(&self) -> u32 {
@@ -57,10 +58,6 @@ impl Host for Porter {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
-    }
-
-    fn tell(&self, report: Report) {
-        (self.config.observer)(self.config.node.mirror_id, PEER as u32 + 1, report);
     }
 
     fn greeted(self: &Arc<Self>, link: &Arc<Link>, hello: &Hello) {
@@ -76,8 +73,8 @@ impl Host for Porter {
         };
         match greeting::answer(&facts, link, hello) {
             greeting::Answer::Told => {}
-            greeting::Answer::Refused(reason) => self.tell(Report::Refused(reason)),
-            greeting::Answer::SplitBrain(reason) => self.tell(Report::Standing(reason)),
+            greeting::Answer::Refused(reason) => self.lobby.tell(Report::Refused(reason)),
+            greeting::Answer::SplitBrain(reason) => self.lobby.tell(Report::Standing(reason)),
             // A source never accepts.
             greeting::Answer::Accept => link.abort(),
         }
@@ -87,6 +84,8 @@ impl Host for Porter {
 /// An open door. Dropping it closes it.
 pub(crate) struct Door {
     porter: Arc<Porter>,
+    // Before the thread, so that nobody comes to where no thread is.
+    _place: Place,
     _thread: KThread,
 }
 
@@ -95,14 +94,14 @@ impl Door {
     ///
     /// # Errors
     ///
-    /// Those of [`Listener::new`], and `ENOMEM`.
+    /// Those of [`Place::take`].
     pub(crate) fn open(net: &NetNs, address: &Address, config: DoorConfig, volume: VolumeRef) -> Result<Self> {
-        let listener = Listener::new(net, address)?;
-        listener.set_wait(config.timing.tick_ms());
+        let lobby = Lobby::new(config.node, config.observer, PEER as u32 + 1)?;
+        let place = Place::take(net, address, &lobby)?;
         let porter = Arc::new(
             Porter {
                 config,
-                listener,
+                lobby,
                 volume,
                 stopping: Atomic::new(false),
             },
@@ -112,6 +111,7 @@ impl Door {
         let thread = KThread::spawn(c"netraid_door", move || accept::run(&its))?;
         Ok(Self {
             porter,
+            _place: place,
             _thread: thread,
         })
     }
@@ -120,6 +120,6 @@ impl Door {
 impl Drop for Door {
     fn drop(&mut self) {
         self.porter.stopping.store(true, Relaxed);
-        self.porter.listener.shutdown();
+        self.porter.lobby.wake();
     }
 }

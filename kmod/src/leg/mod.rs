@@ -3,8 +3,8 @@
 //! Legs: the connections of a mirror to other machines.
 //!
 //! On the source, [`SourceLeg`] connects out, greets, sends writes and takes in confirmations; what it does next is
-//! decided by [`netraid_core::leg::Machine`]. On the target, [`TargetLeg`] listens, accepts one source, writes what
-//! arrives to its disk and confirms. [`Link`] is what both have in common: a connection on which messages travel and
+//! decided by [`netraid_core::leg::Machine`]. On the target, [`TargetLeg`] accepts one source, writes what arrives to
+//! its disk and confirms. All mirrors that listen at the same port share a [`reception`]. [`Link`] is what both have in common: a connection on which messages travel and
 //! silence is noticed.
 //!
 //! # Locks
@@ -17,6 +17,7 @@ mod ask;
 mod door;
 mod greeting;
 mod link;
+mod reception;
 mod source;
 mod source_connect;
 mod source_receive;
@@ -34,6 +35,7 @@ mod target_takeover;
 pub(crate) use ask::{ask, Question};
 pub(crate) use door::{Door, DoorConfig};
 pub(crate) use greeting::generations_for_peer;
+pub(crate) use reception::prepare_receptions;
 pub(crate) use source::{SourceConfig, SourceHandle, SourceLeg};
 pub(crate) use status::{LegStatus, Node, Observer, Report, ResyncStatus, Timing};
 pub(crate) use target::{TargetConfig, TargetHandle, TargetLeg};

@@ -3,14 +3,18 @@
 //! The target's end of a leg: the disk that was given to a mirror, and the one source it listens to.
 
 use super::{
-    accept, target_apply::Serving, target_pause::Paused, target_takeover::Takeover, LegStatus, Node, Observer, Report,
-    ResyncStatus, Timing,
+    accept::{self, Lobby},
+    reception::Place,
+    target_apply::Serving,
+    target_pause::Paused,
+    target_takeover::Takeover,
+    LegStatus, Node, Observer, Report, ResyncStatus, Timing,
 };
 use crate::meta::{maps::PEER, Store};
 use crate::sys::{
     block::LowerDisk,
     misc,
-    net::{Address, Listener, NetNs},
+    net::{Address, NetNs},
     sync::Event,
     thread::KThread,
 };
@@ -76,7 +80,8 @@ pub(crate) struct TargetLeg {
     pub(crate) lower: Arc<LowerDisk>,
     /// What is remembered of the mirror.
     pub(super) store: Arc<Store>,
-    pub(super) listener: Listener,
+    /// Where sources wait.
+    pub(super) lobby: Arc<Lobby>,
     #[pin]
     pub(super) inner: Mutex<Inner>,
     /// Raised when the source answered.
@@ -87,7 +92,7 @@ pub(crate) struct TargetLeg {
 impl TargetLeg {
     /// Reports with no lock held.
     pub(super) fn report(&self, report: Report) {
-        (self.config.observer)(self.config.node.mirror_id, LEG, report);
+        self.lobby.tell(report);
     }
 
     /// Changes something under the lock, then tells the listeners.
@@ -249,7 +254,9 @@ impl Inner {
 /// A target with its thread. Dropping it ends the thread and the connection.
 pub(crate) struct TargetHandle {
     pub(crate) leg: Arc<TargetLeg>,
-    _acceptor: KThread,
+    /// `None` when it does not listen any more.
+    place: Option<Place>,
+    _thread: KThread,
 }
 
 impl TargetHandle {
@@ -257,15 +264,15 @@ impl TargetHandle {
     ///
     /// # Errors
     ///
-    /// Those of [`Listener::new`], and `ENOMEM`.
+    /// Those of [`Place::take`].
     pub(crate) fn start(
         config: TargetConfig,
         lower: Arc<LowerDisk>,
         store: Arc<Store>,
         own: Option<Paused>,
     ) -> Result<Self> {
-        let listener = Listener::new(&config.net, &config.address)?;
-        listener.set_wait(config.timing.tick_ms());
+        let lobby = Lobby::new(config.node, config.observer, LEG)?;
+        let place = Place::take(&config.net, &config.address, &lobby)?;
         let (resyncing, pause) = store.with(|sb| {
             let paused = sb
                 .peers
@@ -296,22 +303,23 @@ impl TargetHandle {
                 config,
                 lower,
                 store,
-                listener,
+                lobby,
                 inner <- new_mutex!(inner, "netraid_target"),
                 answered <- Event::new(),
             }),
             GFP_KERNEL,
         )?;
         let its = leg.clone();
-        let acceptor = KThread::spawn(c"netraid_accept", move || accept::run(&its))?;
+        let thread = KThread::spawn(c"netraid_target", move || accept::run(&its))?;
         Ok(Self {
             leg,
-            _acceptor: acceptor,
+            place: Some(place),
+            _thread: thread,
         })
     }
 
     /// Ends the connection and the listening, and hands the device of a pause over, for a promotion.
-    pub(crate) fn end(self) -> Option<Paused> {
+    pub(crate) fn end(mut self) -> Option<Paused> {
         self.quiesce();
         let leg = self.leg.clone();
         drop(self);
@@ -319,14 +327,15 @@ impl TargetHandle {
         paused
     }
 
-    fn quiesce(&self) {
+    fn quiesce(&mut self) {
         let serving = {
             let mut inner = self.leg.inner.lock();
             inner.stopping = true;
             inner.connected = false;
             inner.serving.take()
         };
-        self.leg.listener.shutdown();
+        drop(self.place.take());
+        self.leg.lobby.wake();
         // Waits for its threads and for the writes under way.
         if let Some(serving) = serving {
             serving.conn.link.say_goodbye();

@@ -3,14 +3,14 @@
 //! Who a target accepts as its source, and the end of connections that broke.
 
 use super::{
-    accept::Host,
+    accept::{Host, Lobby},
     greeting::{self, Facts},
     link::Link,
     target::{Inner, TargetLeg},
     target_apply::Serving,
     Report, Timing,
 };
-use crate::{meta::maps::PEER, sys::net::Listener};
+use crate::meta::maps::PEER;
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     chunk::Geometry,
@@ -23,8 +23,8 @@ use netraid_core::{
 };
 
 impl Host for TargetLeg {
-    fn listener(&self) -> &Listener {
-        &self.listener
+    fn lobby(&self) -> &Lobby {
+        &self.lobby
     }
 
     fn tick_ms(&self) -> u32 {
@@ -33,10 +33,6 @@ impl Host for TargetLeg {
 
     fn is_stopping(&self) -> bool {
         self.inner.lock().stopping
-    }
-
-    fn tell(&self, report: Report) {
-        self.report(report);
     }
 
     /// Frees what a broken connection left. Its threads have ended or are about to.

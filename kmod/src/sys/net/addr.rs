@@ -113,6 +113,13 @@ impl NetNs {
     }
 }
 
+impl PartialEq for NetNs {
+    /// As long as both are held, name spaces are the same where their addresses are.
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
 impl Clone for NetNs {
     fn clone(&self) -> Self {
         // SAFETY: By the type invariant.
