@@ -48,10 +48,11 @@ pub struct Create {
     #[arg(
         long,
         value_name = "ADDR:PORT",
+        default_value = "[::]:7900",
         help = "Where to listen for machines that ask whether this one is in service, and for the source once this \
-                machine is a target [default: [::]:7900, or the next port that is free]"
+                machine is a target; mirrors may share it"
     )]
-    pub listen: Option<String>,
+    pub listen: String,
     /// Bytes that one bit of the bitmap stands for: a power of two from 4K to 1G [default: 64K, more on large disks]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size)]
     pub chunk_size: Option<u32>,

@@ -3,7 +3,8 @@
 
 use anyhow::{anyhow, Result};
 
-use super::making::{place_to_listen, Plan};
+use super::making::Plan;
+use crate::addr;
 use crate::cli::values::Bitmap;
 use crate::cli::Create;
 use crate::config::MadeAs;
@@ -20,7 +21,7 @@ pub(super) fn run(args: &Create, env: &mut Env<'_>) -> Result<Status> {
              holds already; it goes with --new only, for a disk whose content is not wanted"
         ))));
     }
-    let listen = place_to_listen(args.listen.as_deref(), env)?;
+    let listen = addr::listen(env.host, &args.listen)?;
     let mut client = Client::open(env.kernel)?;
     let mut plan = Plan::new(name, MadeAs::Source, &args.disk, &args.place, &mut client, env)?;
     plan.listen = listen;

@@ -13,7 +13,7 @@ use crate::config::{MadeAs, Metadata, MirrorConfig, Store};
 use crate::defaults::Defaults;
 use crate::disk::{Kind, Table};
 use crate::env::Env;
-use crate::error::{refused, Failure};
+use crate::error::refused;
 use crate::gen::{self, cmd, Role};
 use crate::meta::{prepare, Prepared};
 use crate::model::Endpoint;
@@ -197,25 +197,4 @@ fn is_new(name: &str, loaded: &[gen::Mirror], env: &Env<'_>) -> Result<()> {
          `netraid-ctl delete {name}` forgets it",
         path.display()
     ))
-}
-
-/// Where a new source listens: where it was told to, else at the first free port from the usual one on.
-///
-/// # Errors
-///
-/// When what was told is no address.
-pub(super) fn place_to_listen(told: Option<&str>, env: &Env<'_>) -> Result<Endpoint> {
-    const PORTS: u16 = 100;
-    if let Some(text) = told {
-        return crate::addr::listen(env.host, text);
-    }
-    let first = crate::addr::DEFAULT_PORT;
-    let everywhere = Endpoint::everywhere(first);
-    let free = (first..first.saturating_add(PORTS)).find(|&port| env.host.is_free(everywhere.ip, port));
-    match free {
-        Some(port) => Ok(Endpoint { port, ..everywhere }),
-        None => Err(anyhow!(Failure::Usage(format!(
-            "the ports from {first} on are in use on this machine; choose another with --listen"
-        )))),
-    }
 }

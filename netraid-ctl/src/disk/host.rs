@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -97,9 +97,6 @@ pub trait Host {
     ///
     /// As `stat(2)`.
     fn file_system(&self, path: &Path) -> io::Result<Device>;
-
-    /// Whether nobody listens on a TCP port of an address of this machine.
-    fn is_free(&self, ip: IpAddr, port: u16) -> bool;
 }
 
 /// The machine this program runs on.
@@ -171,11 +168,5 @@ impl Host for System {
             major: major(number),
             minor: minor(number),
         })
-    }
-
-    fn is_free(&self, ip: IpAddr, port: u16) -> bool {
-        // Whatever else keeps the port from being used, the kernel says it better.
-        let bound = TcpListener::bind((ip, port));
-        !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
     }
 }

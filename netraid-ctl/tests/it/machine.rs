@@ -25,8 +25,6 @@ pub(crate) struct Machine {
     pub(crate) names: HashMap<String, IpAddr>,
     /// The file systems of directories; one without a disk everywhere else.
     pub(crate) file_systems: HashMap<PathBuf, Device>,
-    /// Ports somebody listens on.
-    pub(crate) busy_ports: Vec<u16>,
     pub(crate) paths: Paths,
     /// Where real files are kept, as long as there is the machine.
     pub(crate) real: Rc<TempDir>,
@@ -43,7 +41,6 @@ impl Default for Machine {
             claimed: Vec::new(),
             names: HashMap::new(),
             file_systems: HashMap::new(),
-            busy_ports: Vec::new(),
             paths: Paths {
                 config: real.path().join("etc"),
                 state: real.path().join("lib"),
@@ -187,10 +184,6 @@ impl Host for Machine {
     fn file_system(&self, path: &Path) -> io::Result<Device> {
         let nearest = path.ancestors().find_map(|path| self.file_systems.get(path));
         Ok(nearest.copied().unwrap_or(Device { major: 0, minor: 50 }))
-    }
-
-    fn is_free(&self, _ip: IpAddr, port: u16) -> bool {
-        !self.busy_ports.contains(&port)
     }
 }
 

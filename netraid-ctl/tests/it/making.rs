@@ -120,15 +120,16 @@ fn the_end_of_the_disk_is_taken_of_a_new_mirror_only() {
 
 /// Covers: S118.
 #[test]
-fn a_new_source_takes_the_next_port_when_the_usual_one_is_in_use() {
-    let (mut machine, fake) = (Machine::default(), Fake::new(vec![]));
-    machine.busy_ports = vec![7900, 7901];
-    let (_, request) = made(&machine, &fake, "create data --disk /dev/vdb");
-    assert_eq!((request.address, request.port), (Some(vec![0; 16]), Some(7902)));
-    assert!(machine.config("data").unwrap().contains("listen = \"[::]:7902\""));
-    // Who names a port means that one, and the kernel says what is wrong with it.
-    let (_, request) = made(&machine, &fake, "create logs --disk /dev/vdc2 --listen 10.0.0.1:7900");
-    assert_eq!((request.address, request.port), (Some(vec![10, 0, 0, 1]), Some(7900)));
+fn new_sources_share_the_usual_port_unless_told_otherwise() {
+    let (machine, fake) = (Machine::default(), Fake::new(vec![]));
+    for (name, disk) in [("data", "/dev/vdb"), ("more", "/dev/vdc2")] {
+        let (_, request) = made(&machine, &fake, &format!("create {name} --disk {disk}"));
+        assert_eq!((request.address, request.port), (Some(vec![0; 16]), Some(7900)));
+        assert!(machine.config(name).unwrap().contains("listen = \"[::]:7900\""));
+    }
+    let (machine, fake) = (Machine::default(), Fake::new(vec![]));
+    let (_, request) = made(&machine, &fake, "create logs --disk /dev/vdb --listen 10.0.0.1:7901");
+    assert_eq!((request.address, request.port), (Some(vec![10, 0, 0, 1]), Some(7901)));
 }
 
 /// Covers: S187.
