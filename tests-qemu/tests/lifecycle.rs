@@ -174,7 +174,11 @@ fn every_command_given_twice_gets_a_sensible_answer(cluster: &Cluster) -> Result
         "join data --disk /dev/vdc --yes",
         &["there is a mirror 'data' on this machine already"],
     )?;
-    refused(adam, "join more --disk /dev/vdc --yes", &["port 7900 is in use"])?;
+    // Mirrors share a port; another address with the same port is another place.
+    adam.ctl("join more --disk /dev/vdc --yes").ok()?;
+    adam.ctl("delete more").ok()?;
+    let elsewhere = "join more --disk /dev/vdc --yes --listen 0.0.0.0:7900";
+    refused(adam, elsewhere, &["port 7900 is in use"])?;
     let extend = format!("extend data --to {} --yes", adam.ip());
     eve.ctl(&extend).ok()?;
     refused(eve, &extend, &["is extended to 10.77.0.2:7900 already", "unextend"])?;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context as _, Result};
 use serde_json::Value;
-use tests_qemu::{workload::Plan, Cluster, Workload};
+use tests_qemu::{workload::Plan, Cluster, Node, Workload};
 
 use crate::{
     harness::{case, Case, SOON},
-    mirror::Mirror,
+    mirror::{status, Mirror},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_target_that_hangs_costs_a_timeout_and_no_more),
     case!(a_link_that_carries_one_way_counts_as_broken),
     case!(attempts_to_reconnect_become_rarer),
+    case!(mirrors_share_a_port).smoke(),
 ];
 
 const DEVICE: &str = "/dev/netraid0";
@@ -241,5 +242,74 @@ fn attempts_to_reconnect_become_rarer(cluster: &Cluster) -> Result<()> {
     ensure!(said.contains("nobody listens on 10.77.0.2"), "{said}");
     // The snapshot, the loss, and two for each attempt: no storm.
     ensure!(events.seen().len() <= 12, "{:?}", events.seen());
+    Ok(())
+}
+
+/// Covers: S3, S81.
+fn mirrors_share_a_port(cluster: &Cluster) -> Result<()> {
+    let (eve, adam) = cluster.pair();
+    let made = [
+        ("one", "vdb", eve, adam),
+        ("two", "vdc", eve, adam),
+        ("back", "vdd", adam, eve),
+    ];
+    let wait = |node: &Node, name| {
+        let wait = format!("wait {name} --for fully-operational --timeout 60");
+        node.ctl(&wait).timeout(3 * SOON).ok()
+    };
+    for (name, disk, source, target) in made {
+        source.ctl(&format!("create {name} --disk /dev/{disk}")).ok()?;
+        target.ctl(&format!("join {name} --disk /dev/{disk} --yes")).ok()?;
+        source.ctl(&format!("extend {name} --to {} --yes", target.ip())).ok()?;
+        wait(source, name)?;
+    }
+    for node in [eve, adam] {
+        let listening = node.sh("ss -tlnH sport = :7900").ok()?;
+        ensure!(listening.lines().count() == 1, "{listening}");
+    }
+    let undisturbed = || -> Result<()> {
+        for (name, _, source, _) in &made[1..] {
+            let state = status(source, name)?;
+            let leg = &state["legs"][1];
+            ensure!(leg["state"] == "fully-operational" && leg["connects"] == 1, "{state}");
+        }
+        Ok(())
+    };
+    let mut workload = Workload::start(eve, "/dev/netraid1", Plan::new(118, 4096))?;
+    // Others listen where the old source of `one` did: that it is out of service is known all the same.
+    eve.ctl("stop one").ok()?;
+    adam.ctl("promote one").ok()?;
+    workload.more(20, SOON)?;
+    eve.ctl("up one").ok()?;
+    ensure!(status(eve, "one")?["role"] == "target", "{}", status(eve, "one")?);
+    wait(adam, "one")?;
+    eve.ctl("switchover one").ok()?;
+    wait(eve, "one")?;
+    workload.more(20, SOON)?;
+    undisturbed()?;
+    // A mirror that the other machine does not have.
+    let small = |node: &Node| {
+        node.sh("modprobe loop && truncate -s 4M /tmp/small && losetup -f --show /tmp/small")
+            .ok()
+    };
+    eve.ctl(&format!("create more --disk {}", small(eve)?.trim())).ok()?;
+    let mut events = eve.events()?;
+    eve.ctl(&format!("extend more --to {} --yes", adam.ip())).ok()?;
+    let sentence = "no mirror more listens on adam; join it there with `netraid-ctl join`";
+    events.wait_for(sentence, SOON, |event| {
+        event["event"] == "refused" && event["reason"].as_str().is_some_and(|text| text.contains(sentence))
+    })?;
+    adam.ctl(&format!("join more --disk {} --yes", small(adam)?.trim()))
+        .ok()?;
+    wait(eve, "more")?;
+    // The first at a port may go before the others.
+    for node in [eve, adam] {
+        node.ctl("delete one --force").ok()?;
+    }
+    workload.more(20, SOON)?;
+    workload.stop()?;
+    undisturbed()?;
+    let verdict = workload.judge_disk(adam.disk("vdc")?)?;
+    ensure!(verdict.good(), "{verdict:?}");
     Ok(())
 }
