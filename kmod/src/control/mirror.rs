@@ -78,6 +78,8 @@ pub(super) struct State {
     pub(super) disk_number: Option<u32>,
     /// Where it listens, as target and as source.
     pub(super) listen: Option<(Address, Timing)>,
+    /// Answers those who ask while the mirror is out of service and wants to be in it.
+    pub(super) door: Option<Door>,
 }
 
 /// A mirror.
@@ -134,6 +136,7 @@ impl Mirror {
             size: 0,
             disk_number: None,
             listen,
+            door: None,
         };
         let logged = Logged {
             at_ms: 0,

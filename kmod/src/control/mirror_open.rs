@@ -9,7 +9,7 @@ use super::{
 };
 use crate::sys::errno::{EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP};
 use crate::{
-    leg::{Door, DoorConfig, Paused, TargetConfig, TargetHandle},
+    leg::{DiskFacts, Door, DoorConfig, Paused, TargetConfig, TargetHandle},
     meta::maps::PEER,
     sys::{
         block::LowerDisk,
@@ -17,10 +17,13 @@ use crate::{
         misc::ModuleRef,
         net::{Address, NetNs},
     },
-    volume::{device_name, FrontDisk, Running, Step, Volume, VolumeRef},
+    volume::{device_name, FrontDisk, Running, Step, Volume},
 };
 use kernel::{prelude::*, sync::Arc};
-use netraid_core::meta::{MetaFlags, PeerFlags, Superblock};
+use netraid_core::{
+    meta::{MetaFlags, PeerFlags, Superblock},
+    state::Role,
+};
 
 impl Mirror {
     /// Claims the disk.
@@ -113,7 +116,7 @@ impl Mirror {
             None => FrontDisk::new(device_name(self.id).as_str(), running.volume.clone())?,
         };
         Ok(Source {
-            _door: self.open_door(net, &running.volume),
+            _door: self.open_door(net, Role::Source, DiskFacts::of(&running.volume.lower, geometry.size())),
             _settle: Settle(running.volume.clone()),
             front,
             leg: None,
@@ -122,15 +125,18 @@ impl Mirror {
         })
     }
 
-    /// Answers those who ask this source. A source works without: only those who ask do not learn of it.
-    fn open_door(&self, net: &NetNs, volume: &VolumeRef) -> Option<Door> {
+    /// Answers those who ask this machine. A source works without: only those who ask do not learn of it.
+    fn open_door(&self, net: &NetNs, role: Role, disk: DiskFacts) -> Option<Door> {
         let (address, timing) = self.state.lock().listen?;
         let config = DoorConfig {
             node: self.node(),
             timing,
             observer: observe,
+            role,
+            store: self.store(),
+            disk,
         };
-        let opened = Door::open(net, &address, config, volume.clone());
+        let opened = Door::open(net, &address, config);
         if let Err(error) = &opened {
             let errno = -error.to_errno();
             let port = address.port;
@@ -140,6 +146,21 @@ impl Mirror {
             );
         }
         opened.ok()
+    }
+
+    /// Out of service for want of an answer: others who ask are answered all the same, or two that wait for each other
+    /// would do so for ever.
+    pub(super) fn wait_at_door(&self, net: &NetNs, disk: &LowerDisk) {
+        let facts = DiskFacts::of(disk, self.room(disk));
+        let door = self.open_door(net, Role::Stopped, facts);
+        let old = core::mem::replace(&mut self.state.lock().door, door);
+        drop(old);
+    }
+
+    /// Nobody is answered any more.
+    pub(super) fn close_door(&self) {
+        let old = self.state.lock().door.take();
+        drop(old);
     }
 
     /// Listens for a source that writes to `disk`.

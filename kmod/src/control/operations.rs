@@ -183,9 +183,13 @@ fn stop(request: &Request<'_>, mirror: &Mirror) -> Result<bool> {
         )
     };
     match &mirror.state.lock().active {
-        Active::Stopped => return Ok(false),
+        Active::Stopped => {}
         Active::Source(source) => source.front.close(force).map_err(busy)?,
         Active::Target(target) => target.handle.leg.close_device(force).map_err(busy)?,
+    }
+    mirror.close_door();
+    if matches!(mirror.state.lock().active, Active::Stopped) {
+        return Ok(false);
     }
     let old = mirror.take();
     // Ends threads and connections; takes at most the timeout of the leg.

@@ -74,6 +74,12 @@ pub(super) fn start(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> 
     });
     if done.is_err() && matches!(mirror.state.lock().active, Active::Stopped) {
         mirror.close_metadata()?;
+        let wanted = mirror
+            .store()
+            .with(|sb| sb.current != 0 && !sb.flags.contains(MetaFlags::STOPPED));
+        if wanted {
+            mirror.wait_at_door(&request.net()?, &disk);
+        }
     }
     drop(disk);
     done.inspect_err(|_| pr_info!("mirror {}: not brought into service\n", name.as_str()))
@@ -212,6 +218,7 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
         ));
     }
     let was_target = store.with(|sb| sb.role == Role::Target);
+    mirror.close_door();
     let paused: Option<Paused> = match mirror.take() {
         Active::Target(target) => target.handle.end(),
         Active::Stopped | Active::Source(_) if was_target => mirror.own_marks(disk.clone())?,
@@ -256,6 +263,7 @@ fn become_target(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
     if matches!(mirror.state.lock().active, Active::Target(_)) {
         return Ok(());
     }
+    mirror.close_door();
     note_target(mirror, false).map_err(|error| mirror.unwritable(request, error))?;
     let target = mirror.open_target(request, disk.clone())?;
     mirror.switch(Active::Target(target), Some(&disk));

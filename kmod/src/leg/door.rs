@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The door of a source: whoever asks how this machine stands is told, and a rival is refused.
+//! The door of a source, or of one that waits to be told what it may be: whoever asks how this machine stands is told,
+//! and a rival is refused.
 
 use super::{
     accept::{self, Host, Lobby},
-    greeting::{self, Facts},
+    greeting::{self, DiskFacts, Facts},
     link::Link,
     reception::Place,
     Node, Observer, Report, Timing,
@@ -15,7 +16,6 @@ use crate::{
         net::{Address, NetNs},
         thread::KThread,
     },
-    volume::VolumeRef,
 };
 use kernel::{
     prelude::*,
@@ -31,20 +31,17 @@ pub(crate) struct DoorConfig {
     pub(crate) node: Node,
     pub(crate) timing: Timing,
     pub(crate) observer: Observer,
+    /// Source, or stopped.
+    pub(crate) role: Role,
+    pub(crate) store: Arc<Store>,
+    pub(crate) disk: DiskFacts,
 }
 
 /// What the thread behind the door works with.
 struct Porter {
     config: DoorConfig,
     lobby: Arc<Lobby>,
-    volume: VolumeRef,
     stopping: Atomic<bool>,
-}
-
-impl Porter {
-    fn store(&self) -> &Arc<Store> {
-        &self.volume.store
-    }
 }
 
 impl Host for Porter {
@@ -62,11 +59,10 @@ impl Host for Porter {
 
     fn greeted(self: &Arc<Self>, link: &Arc<Link>, hello: &Hello) {
         let facts = Facts {
-            role: Role::Source,
+            role: self.config.role,
             node: &self.config.node,
-            store: self.store(),
-            lower: &self.volume.lower,
-            room: self.volume.geometry.size(),
+            store: &self.config.store,
+            disk: self.config.disk,
             connected: None,
             device_in_use: false,
             has_own_data: false,
@@ -75,7 +71,7 @@ impl Host for Porter {
             greeting::Answer::Told => {}
             greeting::Answer::Refused(reason) => self.lobby.tell(Report::Refused(reason)),
             greeting::Answer::SplitBrain(reason) => self.lobby.tell(Report::Standing(reason)),
-            // A source never accepts.
+            // Only a target accepts.
             greeting::Answer::Accept => link.abort(),
         }
     }
@@ -95,14 +91,13 @@ impl Door {
     /// # Errors
     ///
     /// Those of [`Place::take`].
-    pub(crate) fn open(net: &NetNs, address: &Address, config: DoorConfig, volume: VolumeRef) -> Result<Self> {
+    pub(crate) fn open(net: &NetNs, address: &Address, config: DoorConfig) -> Result<Self> {
         let lobby = Lobby::new(config.node, config.observer, PEER as u32 + 1)?;
         let place = Place::take(net, address, &lobby)?;
         let porter = Arc::new(
             Porter {
                 config,
                 lobby,
-                volume,
                 stopping: Atomic::new(false),
             },
             GFP_KERNEL,

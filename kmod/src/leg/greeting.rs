@@ -100,14 +100,32 @@ pub(crate) fn exchange(link: &Link, hello: &Hello) -> LinkResult<core::result::R
     }
 }
 
+/// What the other side has to know of a disk.
+#[derive(Clone, Copy)]
+pub(crate) struct DiskFacts {
+    /// Bytes of it that are there for the mirror.
+    pub(crate) room: u64,
+    pub(crate) logical_block_size: u32,
+    pub(crate) can_discard: bool,
+}
+
+impl DiskFacts {
+    /// Those of a disk with `room` bytes for the mirror.
+    pub(crate) fn of(disk: &LowerDisk, room: u64) -> Self {
+        Self {
+            room,
+            logical_block_size: disk.logical_block_size(),
+            can_discard: disk.can_discard(),
+        }
+    }
+}
+
 /// Who is greeted.
 pub(super) struct Facts<'a> {
     pub(super) role: Role,
     pub(super) node: &'a Node,
     pub(super) store: &'a Store,
-    pub(super) lower: &'a LowerDisk,
-    /// Bytes of it that are there for the mirror.
-    pub(super) room: u64,
+    pub(super) disk: DiskFacts,
     pub(super) connected: Option<ConnectedSource>,
     pub(super) device_in_use: bool,
     /// It wrote to its disk itself, and the source does not know where.
@@ -133,8 +151,8 @@ pub(super) fn answer(facts: &Facts<'_>, link: &Link, hello: &Hello) -> Answer {
         mirror_name: facts.node.mirror,
         node_name: facts.node.name,
         mirror_uuid: Some(sb.mirror_uuid).filter(|uuid| *uuid != NO_ID),
-        disk_size: facts.room,
-        logical_block_size: facts.lower.logical_block_size(),
+        disk_size: facts.disk.room,
+        logical_block_size: facts.disk.logical_block_size,
         connected: facts.connected,
         device_in_use: facts.device_in_use,
         mine: generations(sb, &hello.node_uuid),
@@ -195,18 +213,18 @@ pub(super) fn welcome(facts: &Facts<'_>, hello: &Hello) -> Welcome {
             flags: said
                 .with(WelcomeFlags::FRESH, mine.current == 0)
                 .with(WelcomeFlags::HAS_MAP, facts.has_own_data)
-                .with(WelcomeFlags::DISCARD_OK, facts.lower.can_discard()),
+                .with(WelcomeFlags::DISCARD_OK, facts.disk.can_discard),
             features: 0,
             node_uuid: facts.node.uuid,
             instance: facts.node.instance,
             known_instance: hello.instance,
             session: hello.session,
-            size: facts.room,
+            size: facts.disk.room,
             generation: mine.current,
             base: mine.base,
             history: mine.history,
             role: facts.role,
-            logical_block_size: facts.lower.logical_block_size(),
+            logical_block_size: facts.disk.logical_block_size,
             max_payload: MAX_PAYLOAD,
             node_name: facts.node.name,
         }

@@ -34,7 +34,7 @@ mod target_takeover;
 
 pub(crate) use ask::{ask, Question};
 pub(crate) use door::{Door, DoorConfig};
-pub(crate) use greeting::generations_for_peer;
+pub(crate) use greeting::{generations_for_peer, DiskFacts};
 pub(crate) use reception::prepare_receptions;
 pub(crate) use source::{SourceConfig, SourceHandle, SourceLeg};
 pub(crate) use status::{LegStatus, Node, Observer, Report, ResyncStatus, Timing};

@@ -4,7 +4,7 @@
 
 use super::{
     accept::{Host, Lobby},
-    greeting::{self, Facts},
+    greeting::{self, DiskFacts, Facts},
     link::Link,
     target::{Inner, TargetLeg},
     target_apply::Serving,
@@ -61,8 +61,7 @@ fn facts(leg: &TargetLeg) -> Facts<'_> {
         role: Role::Target,
         node: &leg.config.node,
         store: &leg.store,
-        lower: &leg.lower,
-        room: leg.config.room,
+        disk: DiskFacts::of(&leg.lower, leg.config.room),
         connected: connected.map(|(node_name, node_uuid)| ConnectedSource { node_uuid, node_name }),
         device_in_use: inner.paused.as_ref().and_then(|it| it.opens()).is_some_and(|n| n > 0),
         has_own_data: inner.paused.is_some(),
