@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(without_a_target_the_bitmap_remembers_what_was_written),
     case!(nine_chunks_written_in_a_pause_are_nine_bits_until_it_ends),
     case!(a_bitmap_serves_one_mirror),
+    case!(a_stop_in_order_leaves_nothing_marked),
     case!(a_bitmap_at_the_end_of_the_disk_makes_the_mirror_smaller),
 ];
 
@@ -217,4 +218,47 @@ fn a_bitmap_at_the_end_of_the_disk_makes_the_mirror_smaller(cluster: &Cluster) -
     mirror.wait("fully-operational")?;
     ensure!(mirror.count("resynced_bytes")? == 0, "{}", mirror.leg()?);
     same()
+}
+
+/// Wherever the metadata is.
+fn a_stop_in_order_leaves_nothing_marked(cluster: &Cluster) -> Result<()> {
+    for (options, path) in [(persist::MAPPED, "/dev/vdf"), ("", "/var/lib/netraid/bitmap_data")] {
+        let mirror = persist::in_sync(cluster, options)?;
+        let (eve, adam) = cluster.pair();
+        for (round, node) in (0..).zip([eve, adam, eve, eve]) {
+            // What a resync has copied just now as well as what was written just now.
+            let before = mirror.count("resynced_bytes")?;
+            cluster.cut(eve, adam);
+            mirror.wait("out-of-sync")?;
+            write_chunks(eve, &[round, 500])?;
+            cluster.restore_links();
+            copied(&mirror, before, 2 * CHUNK)?;
+            write_chunks(eve, &[700])?;
+            let before = mirror.count("resynced_bytes")?;
+            node.ctl("down data").ok()?;
+            let examined = node.ctl(&format!("bitmap -X {path}")).ok()?;
+            let clean = examined.contains("1024 bits (chunks), 0 dirty (0.0%)");
+            ensure!(clean, "{}: {examined}", node.name());
+            node.ctl("up data").ok()?;
+            mirror.wait("fully-operational")?;
+            let bytes = mirror.count("resynced_bytes")?;
+            // A target that was away may have lost what it had not yet on its disk, as far as the source knows.
+            let known = if node.name() == eve.name() {
+                0..=0
+            } else {
+                before..=before + 3 * CHUNK
+            };
+            ensure!(
+                known.contains(&bytes),
+                "{}: {bytes}, not {known:?}: {}",
+                node.name(),
+                mirror.leg()?
+            );
+        }
+        for node in [eve, adam] {
+            node.ctl("delete data").ok()?;
+            node.sh("blkdiscard --zeroout --force /dev/vdf").ok()?;
+        }
+    }
+    Ok(())
 }

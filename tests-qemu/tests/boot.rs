@@ -52,6 +52,9 @@ fn all_mirrors_come_back_as_they_were(cluster: &Cluster) -> Result<()> {
     ensure!(
         before[0] == pairs(&[("alone", "source"), ("data", "source"), ("other", "target")]) || before[0].len() == 3
     );
+    persist::until("the copy to be durable", || {
+        Ok(persist::number(eve, "intent_chunks")? == 0)
+    })?;
     // A shutdown in order of one, a power cut of the other.
     adam.ctl("down --all").ok()?;
     adam.power_off()?;

@@ -2,7 +2,10 @@
 //! Metadata that was damaged while nobody looked: what it said is doubted, never believed.
 
 use anyhow::{ensure, Context as _, Result};
-use tests_qemu::{metadata::flip, Chunks, Cluster, Node};
+use tests_qemu::{
+    metadata::{flip, listed},
+    Chunks, Cluster, Node,
+};
 
 use crate::{
     dice::Dice,
@@ -36,6 +39,7 @@ fn with_small_chunks(cluster: &Cluster) -> Result<Mirror<'_>> {
 
 /// Writes to small chunks that the target misses, and takes the source down in order.
 fn missed(cluster: &Cluster, mirror: &Mirror<'_>, numbers: &[u64]) -> Result<Chunks> {
+    persist::settled(mirror.source)?;
     cluster.cut(mirror.source, mirror.target);
     mirror.wait("out-of-sync")?;
     let words: Vec<_> = numbers.iter().map(u64::to_string).collect();
@@ -44,7 +48,7 @@ fn missed(cluster: &Cluster, mirror: &Mirror<'_>, numbers: &[u64]) -> Result<Chu
     mirror.source.ctl("down data").ok()?;
     cluster.restore_links();
     let marked = metadata(mirror.source)?.after_crash();
-    ensure!(marked == persist::chunks(numbers), "{marked:?}");
+    ensure!(marked == persist::chunks(numbers), "{}", listed(&marked));
     Ok(marked)
 }
 
@@ -185,6 +189,7 @@ fn damage_anywhere_is_refused_or_costs_copying_and_nothing_else(cluster: &Cluste
 fn a_damaged_target_gets_what_it_may_miss(cluster: &Cluster) -> Result<()> {
     let mirror = with_small_chunks(cluster)?;
     let (eve, adam) = cluster.pair();
+    persist::settled(eve)?;
     // What it was given in a pause is in its own maps alone.
     eve.ctl("pause data").ok()?;
     adam.sh(&format!("netraid-guest scatter {DEVICE} --size {SMALL} 3 4 9000"))
