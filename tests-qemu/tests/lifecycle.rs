@@ -159,7 +159,7 @@ fn every_command_given_twice_gets_a_sensible_answer(cluster: &Cluster) -> Result
     let disk = eve.sh(SMALL).ok()?;
     let create = format!("create data --disk {}", disk.trim());
     eve.ctl(&create).ok()?;
-    refused(eve, &create, &["it is used by mirror data"])?;
+    refused(eve, &create.replace("data", "more"), &["it is used by mirror data"])?;
     refused(
         eve,
         "create data --disk /dev/vdc",
@@ -168,7 +168,7 @@ fn every_command_given_twice_gets_a_sensible_answer(cluster: &Cluster) -> Result
     let disk = adam.sh(SMALL).ok()?;
     let join = format!("join data --disk {} --yes", disk.trim());
     adam.ctl(&join).ok()?;
-    refused(adam, &join, &["it is used by mirror data"])?;
+    refused(adam, &join.replace("data", "more"), &["it is used by mirror data"])?;
     refused(
         adam,
         "join data --disk /dev/vdc --yes",
