@@ -169,15 +169,19 @@ pub(super) fn leg_del(request: &Request<'_>) -> Result {
     let old = mirror.with_source(|source| source.leg.take());
     // Ends its threads, outside the short lock.
     drop(old);
-    leg.volume.set_step(Step::Apart);
-    // What the machine there holds is of the past from now on, whatever is written here.
+    // What the machine there holds is of the past from now on, whatever is written here. On record before writes that
+    // wait for the record of their loss may end.
+    let fresh = u64::from_le_bytes(misc::random()) | 1;
     let forgotten = mirror.store().change(|sb| {
-        generation::rotate(&mut sb.current, &mut sb.history, u64::from_le_bytes(misc::random()) | 1);
+        generation::rotate(&mut sb.current, &mut sb.history, fresh);
+        sb.flags.set(MetaFlags::PREPARED, false);
         if let Some(peer) = sb.peers.get_mut(PEER) {
             *peer = Peer::FREE;
         }
     });
     forgotten.map_err(|error| mirror.unwritable(request, error))?;
+    leg.volume.set_generation(fresh);
+    leg.volume.set_step(Step::Apart);
     drop(operation);
     notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_LEG_DELETED, Some(LEG), &Text::EMPTY);
     Ok(())

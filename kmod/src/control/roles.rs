@@ -250,6 +250,9 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
         }
     });
     noted.map_err(|error| mirror.unwritable(request, error))?;
+    if let Some(paused) = &paused {
+        paused.running.volume.set_generation(store.with(|sb| sb.current));
+    }
     let source = mirror.open_source(request, disk.clone(), paused)?;
     mirror.switch(Active::Source(source), Some(&disk));
     if store.with(|sb| sb.peers.get(PEER).is_some_and(|peer| peer.port != 0)) {

@@ -158,7 +158,6 @@ impl SourceLeg {
             Action::ResetBackoff => inner.backoff.reset(),
             Action::Close => inner.close(),
             Action::GoLive => {
-                self.volume.announce_current();
                 let clean = self.volume.go_live();
                 return Some(if clean { Event::LiveClean } else { Event::LiveDirty });
             }

@@ -14,7 +14,6 @@ use crate::{
         errno::{ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH},
         misc,
     },
-    volume::Announcement,
 };
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
@@ -176,7 +175,7 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
         }
         Plan::Refuse(code) => return refused(leg, link, code, Text::format(format_args!("{code}"))),
     };
-    if let Err(error) = prepare(leg, welcome, &facts, agreement) {
+    if let Err(error) = prepare(leg, welcome, agreement) {
         let errno = -error.to_errno();
         let reason = Text::format(format_args!(
             "what the target misses can't be put on record (error {errno}); look at the disk of the metadata"
@@ -219,7 +218,7 @@ fn cause(facts: &SourceFacts, welcome: &Welcome, copying: Copying) -> Text {
 }
 
 /// Puts on record what the target misses, and whose marks these are, before anything is sent to it.
-fn prepare(leg: &SourceLeg, welcome: &Welcome, facts: &SourceFacts, agreement: Agreement) -> Result {
+fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
     let volume = &leg.volume;
     match agreement.copying {
         Copying::Everything => volume.mark_all(),
@@ -248,10 +247,6 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, facts: &SourceFacts, agreement: A
             }
         })?;
     }
-    volume.announce(Announcement {
-        generation: facts.mine.current,
-        // It takes the generation with the beginning of a resync, even if there is nothing to copy.
-        resync: welcome.generation != facts.mine.current,
-    });
+    volume.set_theirs(welcome.generation);
     Ok(())
 }

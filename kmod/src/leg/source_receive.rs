@@ -124,7 +124,6 @@ fn complete(leg: &SourceLeg) -> core::result::Result<(), Lost> {
             peer.flags.set(PeerFlags::FULL, false);
         }
     });
-    leg.volume.announced_holds();
     changed.map_err(|error| LinkError::Io(error).into())
 }
 

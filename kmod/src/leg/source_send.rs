@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     meta::maps::PEER,
-    volume::{Outgoing, Payload, Step},
+    volume::{Outgoing, Payload},
 };
 use kernel::sync::Arc;
 use netraid_core::{
@@ -22,18 +22,24 @@ pub(super) fn run(leg: &Arc<SourceLeg>) {
     let tick = leg.config.timing.tick_ms();
     while !leg.is_stopping() {
         let woken = leg.volume.outgoing.wait(tick);
+        // First: what is taken out for this connection must not go to the link of another.
+        let connection = leg.volume.connection();
         let Some(link) = leg.connected() else { continue };
-        if let Err(reason) = work(leg, &link, woken) {
+        if let Err(reason) = work(leg, &link, connection, woken) {
             leg.fire_on(&link, Event::Lost, Some(reason));
+        }
+        if leg.volume.connection() != connection {
+            // There may be something for the next one already.
+            leg.volume.outgoing.raise();
         }
     }
 }
 
-fn work(leg: &SourceLeg, link: &Arc<Link>, woken: bool) -> core::result::Result<(), Text> {
+fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core::result::Result<(), Text> {
     let lost = |error| Text::format(format_args!("sending to the target failed: {error}"));
-    while let Some(outgoing) = leg.volume.next_outgoing() {
-        if outgoing.ends_resync {
-            together(leg)?;
+    while let Some(outgoing) = leg.volume.next_outgoing(connection) {
+        if let Some(given) = outgoing.ends_resync {
+            together(leg, given)?;
         }
         let sent = send(link, &outgoing);
         // The pages go back in any case; if the sending failed, they are marked when the connection is given up.
@@ -59,22 +65,15 @@ fn work(leg: &SourceLeg, link: &Arc<Link>, woken: bool) -> core::result::Result<
     Ok(())
 }
 
-/// From the end of a resync on the target may be in step: what it misses then is a new generation. On record before it
-/// is told.
-fn together(leg: &SourceLeg) -> core::result::Result<(), Text> {
-    let given = leg.volume.announced_generation();
+/// At the end of a resync both have the same generation. On record before the target is told; where another generation
+/// began meanwhile, that is the record.
+fn together(leg: &SourceLeg, given: u64) -> core::result::Result<(), Text> {
     let changed = leg.volume.store.change(|sb| {
         let same = sb.current == given;
         if let Some(peer) = sb.peers.get_mut(PEER).filter(|_| same) {
             peer.base = 0;
         }
-        same
     });
-    // Where a generation began meanwhile, the target does not hold that, and what it misses of it is marked.
-    if matches!(changed, Ok(true)) {
-        leg.volume.set_step(Step::Together);
-    }
-    let changed = changed.map(drop);
     changed.map_err(|error| {
         let errno = -error.to_errno();
         Text::format(format_args!(

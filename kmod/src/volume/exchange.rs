@@ -4,6 +4,7 @@
 
 use super::{
     copy::Copy,
+    log::Step,
     now,
     state::{Origin, Request, State},
     Volume,
@@ -31,8 +32,8 @@ pub(crate) struct Outgoing {
     pub(crate) header: [u8; HEADER_LEN],
     /// What follows it.
     pub(crate) payload: Payload,
-    /// It ends a resync.
-    pub(crate) ends_resync: bool,
+    /// It ends a resync that gave the target this generation.
+    pub(crate) ends_resync: Option<u64>,
     slot: Option<Slot>,
 }
 
@@ -47,23 +48,36 @@ pub(crate) enum Confirmed {
 }
 
 impl Volume {
-    /// The next message, if one waits. What it carries has to be given back by [`Volume::sent`].
-    pub(crate) fn next_outgoing(&self) -> Option<Outgoing> {
+    /// The next message for a connection, if one waits. What it carries has to be given back by [`Volume::sent`].
+    pub(crate) fn next_outgoing(&self, connection: u64) -> Option<Outgoing> {
         let mut state = self.state.lock();
-        if let Some(kind) = state.remote.control.take() {
+        if state.remote.connection != connection {
+            return None;
+        }
+        let generation = state.remote.generation;
+        // While a generation is being recorded it is not known what the target is to be told.
+        let settled = state.log.step != Step::Parting;
+        if let Some(kind) = settled.then(|| state.remote.control.take()).flatten() {
+            if matches!(kind, Kind::ResyncStart | Kind::ResyncDone) {
+                state.remote.theirs = generation;
+            }
+            if kind == Kind::ResyncDone {
+                // From here on the target may be in step: what it misses then is a new generation.
+                state.log.step = Step::Together;
+            }
             let mut header = Header::new(kind);
             match kind {
                 Kind::ResyncStart => {
                     header.span = self.dirty_bytes(state.remote.dirty.map());
-                    header.offset = state.remote.announced.generation;
+                    header.offset = generation;
                 }
-                Kind::ResyncDone => header.offset = state.remote.announced.generation,
+                Kind::ResyncDone => header.offset = generation,
                 _ => {}
             }
             return Some(Outgoing {
                 header: header.encode(),
                 payload: Payload::None,
-                ends_resync: kind == Kind::ResyncDone,
+                ends_resync: (kind == Kind::ResyncDone).then_some(generation),
                 slot: None,
             });
         }
@@ -85,7 +99,7 @@ impl Volume {
             return Some(Outgoing {
                 header,
                 payload,
-                ends_resync: false,
+                ends_resync: None,
                 slot: Some(slot),
             });
         }

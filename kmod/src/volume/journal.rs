@@ -177,7 +177,12 @@ impl Volume {
             }
             generation::rotate(&mut sb.current, &mut sb.history, fresh);
         })?;
-        self.state.lock().log.step = Step::Apart;
+        let mut state = self.state.lock();
+        state.remote.generation = fresh;
+        state.log.step = Step::Apart;
+        drop(state);
+        // What had to wait for the generation can be sent.
+        self.outgoing.raise();
         Ok(())
     }
 
@@ -212,6 +217,7 @@ impl Volume {
     /// What the first write that the leg misses has to record.
     pub(crate) fn set_step(&self, step: Step) {
         self.state.lock().log.step = step;
+        self.journal.raise();
     }
 
     /// The leg may have lost what it had confirmed and not made durable: that is to be copied, too.

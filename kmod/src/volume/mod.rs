@@ -33,7 +33,6 @@ pub(crate) use copy::{enter as copy_range, Copied};
 pub(crate) use exchange::{Confirmed, Outgoing, Payload};
 pub(crate) use front::{device_name, FrontDisk};
 pub(crate) use log::Step;
-pub(crate) use remote::Announcement;
 
 use crate::{
     meta::{maps::Maps, Store},
@@ -115,8 +114,8 @@ impl Volume {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(lower: Arc<LowerDisk>, geometry: Geometry, store: Arc<Store>) -> Result<VolumeRef> {
-        let every_chunk = store.with(|sb| sb.flags.contains(MetaFlags::NO_BITMAP));
-        let state = State::new(REQUESTS, Maps::load(&store, &geometry)?, every_chunk)?;
+        let (every_chunk, generation) = store.with(|sb| (sb.flags.contains(MetaFlags::NO_BITMAP), sb.current));
+        let state = State::new(REQUESTS, Maps::load(&store, &geometry)?, every_chunk, generation)?;
         let (reads, clones) = (BioSet::new(RESERVE)?, BioSet::new(RESERVE)?);
         let (copies, pool) = (PagedSet::new(RESERVE)?, PagePool::new(RESERVE_PAGES)?);
         Arc::pin_init(

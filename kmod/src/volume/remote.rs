@@ -3,6 +3,7 @@
 //! The leg as the data path sees it: a map, a queue, and a switch.
 
 use super::{
+    log::Step,
     now,
     state::{Counters, Request},
     Volume,
@@ -34,6 +35,11 @@ impl Control {
         self.0 |= Self::bit(kind);
     }
 
+    /// Takes a message back that has not been sent.
+    fn remove(&mut self, kind: Kind) {
+        self.0 &= !Self::bit(kind);
+    }
+
     pub(super) fn take(&mut self) -> Option<Kind> {
         let kind = Self::ALL.into_iter().find(|kind| self.0 & Self::bit(*kind) != 0)?;
         self.0 &= !Self::bit(kind);
@@ -50,8 +56,10 @@ pub(super) struct Remote {
     pub(super) dirty: Map,
     /// There is no bitmap: any interruption makes every chunk dirty.
     every_chunk: bool,
-    /// Counts the times the leg was given up.
-    pub(super) losses: u64,
+    /// Counts how often writes began or ceased to go to the target.
+    pub(super) changes: u64,
+    /// Counts the connections that were given up.
+    pub(super) connection: u64,
     pub(super) queue: Fifo<Slot, KVVec<Slot>>,
     pub(super) control: Control,
     pub(super) outstanding: u32,
@@ -61,26 +69,22 @@ pub(super) struct Remote {
     pub(super) replicated_bytes: u64,
     pub(super) copied_bytes: u64,
     pub(super) zeroed_bytes: u64,
-    pub(super) announced: Announcement,
-}
-
-/// What the target is told of its copy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Announcement {
-    /// The generation it holds, incomplete from the beginning of a resync on, complete after it.
-    pub(crate) generation: u64,
-    /// It does not hold that yet, so that there has to be a resync even if nothing is marked.
-    pub(crate) resync: bool,
+    /// The generation of the data here, which the target is given with the beginning of a resync.
+    pub(super) generation: u64,
+    /// The one that the target holds.
+    pub(super) theirs: u64,
 }
 
 impl Remote {
-    pub(super) fn new(dirty: Map, capacity: usize, every_chunk: bool) -> Result<Self> {
+    pub(super) fn new(dirty: Map, capacity: usize, every_chunk: bool, generation: u64) -> Result<Self> {
         Ok(Self {
             live: false,
             draining: false,
             dirty,
             every_chunk,
-            losses: 0,
+            changes: 0,
+            connection: 0,
+            generation,
             queue: Fifo::new(KVVec::from_elem(Slot::from_number(0), capacity, GFP_KERNEL)?),
             control: Control::default(),
             outstanding: 0,
@@ -89,7 +93,7 @@ impl Remote {
             replicated_bytes: 0,
             copied_bytes: 0,
             zeroed_bytes: 0,
-            announced: Announcement::default(),
+            theirs: 0,
         })
     }
 
@@ -109,7 +113,7 @@ impl Remote {
     /// Application writes stop going to the target.
     fn leave(&mut self) {
         self.live = false;
-        self.losses = self.losses.wrapping_add(1);
+        self.changes = self.changes.wrapping_add(1);
         if self.every_chunk {
             self.dirty.set_all();
         }
@@ -117,31 +121,19 @@ impl Remote {
 }
 
 impl Volume {
-    /// What the target is told with the beginning and the end of a resync.
-    pub(crate) fn announce(&self, announced: Announcement) {
-        self.state.lock().remote.announced = announced;
+    /// What the target holds, as it greeted or was told since.
+    pub(crate) fn set_theirs(&self, generation: u64) {
+        self.state.lock().remote.theirs = generation;
     }
 
-    /// The target has what was announced.
-    pub(crate) fn announced_holds(&self) {
-        self.state.lock().remote.announced.resync = false;
+    /// The data here has another generation.
+    pub(crate) fn set_generation(&self, generation: u64) {
+        self.state.lock().remote.generation = generation;
     }
 
-    /// The generation may have changed since the greeting, by what was written in a pause.
-    pub(crate) fn announce_current(&self) {
-        let generation = self.store.with(|sb| sb.current);
-        let mut state = self.state.lock();
-        if state.remote.announced.generation != generation {
-            state.remote.announced = Announcement {
-                generation,
-                resync: true,
-            };
-        }
-    }
-
-    /// The generation that the target is given.
-    pub(crate) fn announced_generation(&self) -> u64 {
-        self.state.lock().remote.announced.generation
+    /// Tells one connection from the next: whoever works with one takes nothing that is meant for another.
+    pub(crate) fn connection(&self) -> u64 {
+        self.state.lock().remote.connection
     }
 
     /// From now on writes go to the target too; true when it misses nothing. Otherwise the target is told first that
@@ -150,7 +142,10 @@ impl Volume {
         let mut state = self.state.lock();
         state.remote.live = true;
         state.remote.draining = false;
-        let clean = state.remote.dirty.map().ones() == 0 && !state.remote.announced.resync;
+        state.remote.changes = state.remote.changes.wrapping_add(1);
+        // A target of another generation takes this one with the beginning of a resync, even if nothing is marked.
+        let same = state.remote.theirs == state.remote.generation && state.log.step != Step::Parting;
+        let clean = state.remote.dirty.map().ones() == 0 && same;
         if !clean {
             state.remote.control.add(Kind::ResyncStart);
         }
@@ -162,6 +157,8 @@ impl Volume {
     pub(crate) fn cut(&self) -> bool {
         let mut state = self.state.lock();
         state.remote.leave();
+        // What is written from now on is missing there: a resync does not end any more.
+        state.remote.control.remove(Kind::ResyncDone);
         state.remote.draining = true;
         state.remote.outstanding == 0
     }
@@ -178,6 +175,7 @@ impl Volume {
         let mut state = self.state.lock();
         state.remote.leave();
         state.remote.draining = false;
+        state.remote.connection = state.remote.connection.wrapping_add(1);
         state.remote.control = Control::default();
         state.remote.queue.clear();
         for number in 0..state.requests.len() {

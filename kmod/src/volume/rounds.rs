@@ -18,6 +18,9 @@ pub(super) const ROUND_MS: u32 = 1000;
 /// How long the leg's part may take; longer than a leg takes to be given up.
 const FLUSH_MS: u64 = 120_000;
 
+/// What was touched just now is proposed by the second round; a leg between two states takes another one or two.
+const ROUNDS_TO_SETTLE: u32 = 5;
+
 /// The thread's body.
 pub(super) fn run(volume: &Volume) {
     loop {
@@ -32,12 +35,12 @@ pub(super) fn run(volume: &Volume) {
 /// Does one round; may sleep for as long as the disks take.
 pub(super) fn round(volume: &Volume) {
     let _one_at_a_time = volume.round.lock();
-    let Some(losses) = propose(volume) else {
+    let Some(changes) = propose(volume) else {
         return write_lazily(volume);
     };
     if volume.lower.flush().is_ok() && flush_leg(volume) {
         let mut state = volume.state.lock();
-        if state.remote.losses == losses {
+        if state.remote.changes == changes {
             let State { log, remote, .. } = &mut *state;
             let (live, dirty, written) = (remote.live, &remote.dirty, &log.written);
             log.intent.end_round(|index| {
@@ -52,7 +55,7 @@ pub(super) fn round(volume: &Volume) {
     write_lazily(volume);
 }
 
-/// The chunks to be cleared; the number of losses of the leg until now, `None` where there are none.
+/// The chunks to be cleared; the number of changes of the leg until now, `None` where there are none.
 fn propose(volume: &Volume) -> Option<u64> {
     let mut state = volume.state.lock();
     if state.log.intent_chunks() == 0 {
@@ -71,7 +74,7 @@ fn propose(volume: &Volume) -> Option<u64> {
             log.intent.exclude(volume.geometry.range(request.offset, request.len));
         }
     }
-    log.intent.has_proposals().then_some(remote.losses)
+    log.intent.has_proposals().then_some(remote.changes)
 }
 
 /// Makes the leg durable, if there is a live one; false when it was lost meanwhile.
@@ -124,9 +127,13 @@ fn write_lazily(volume: &Volume) {
 impl Volume {
     /// Clears the intent log before the mirror goes out of service, as far as disk and leg allow; may sleep.
     pub(crate) fn settle(&self) -> Result {
-        // What was touched just now is proposed by the second round.
-        round(self);
-        round(self);
+        for _ in 0..ROUNDS_TO_SETTLE {
+            round(self);
+            let state = self.state.lock();
+            if state.log.intent_chunks() == 0 {
+                break;
+            }
+        }
         self.keep_marks()
     }
 }

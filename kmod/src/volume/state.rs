@@ -100,7 +100,7 @@ pub(super) enum Entered {
 }
 
 impl State {
-    pub(super) fn new(capacity: usize, maps: Maps, every_chunk: bool) -> Result<Self> {
+    pub(super) fn new(capacity: usize, maps: Maps, every_chunk: bool, generation: u64) -> Result<Self> {
         let mut requests = KVVec::with_capacity(capacity, GFP_KERNEL)?;
         for _ in 0..capacity {
             requests.push(Request::default(), GFP_KERNEL)?;
@@ -110,7 +110,7 @@ impl State {
             inflight: Inflight::new(entries),
             requests,
             overflow: BioList::new(),
-            remote: Remote::new(maps.dirty, capacity, every_chunk)?,
+            remote: Remote::new(maps.dirty, capacity, every_chunk, generation)?,
             log: Log::new(maps.intent, maps.written, capacity)?,
             applications: 0,
             copies: 0,
