@@ -159,7 +159,7 @@ impl<S: DerefMut<Target = [u64]>> Marks<S> {
         first(&self.lazy, from)
     }
 
-    /// Whether the disk holds every mark.
+    /// Whether nobody waits for a write that has not begun; with [`Marks::is_writing`], for the one under way.
     pub fn is_settled(&self) -> bool {
         self.urgent.ones() == 0
     }

@@ -11,16 +11,16 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | Does something in the [`Hello`] make no sense? | [`RefuseCode::Malformed`] |
-//! | Does it name another mirror? | [`RefuseCode::OtherMirror`] |
-//! | Does the disk belong to a mirror with another identity? | [`RefuseCode::OtherUuid`] |
-//! | Is it only a question ([`HelloFlags::ASK`])? | [`Verdict::Tell`] |
-//! | Is this machine source, or the mirror stopped here? | [`RefuseCode::SplitBrain`] where both went on by themselves, else [`RefuseCode::NotTarget`] |
-//! | Is another machine connected? | [`RefuseCode::Taken`] |
-//! | Is the disk smaller than the mirror? | [`RefuseCode::TooSmall`] |
-//! | Are the disk's blocks larger than the mirror's? | [`RefuseCode::BlockSize`] |
-//! | Does the disk hold what the source lacks, and has not given way? | [`RefuseCode::Newer`], [`RefuseCode::SplitBrain`] or [`RefuseCode::Unrelated`] |
-//! | Is replication to go on while the target's own device is open? | [`RefuseCode::Busy`] |
+//! | Does something in the [`Hello`] make no sense? | `RefuseCode::Malformed` |
+//! | Does it name another mirror? | `RefuseCode::OtherMirror` |
+//! | Does the disk belong to a mirror with another identity? | `RefuseCode::OtherUuid` |
+//! | Is it only a question (`HelloFlags::ASK`)? | [`Verdict::Tell`] |
+//! | Is this machine source, or the mirror stopped here? | `RefuseCode::SplitBrain` where both went on by themselves, else `RefuseCode::NotTarget` |
+//! | Is another machine connected? | `RefuseCode::Taken` |
+//! | Is the disk smaller than the mirror? | `RefuseCode::TooSmall` |
+//! | Are the disk's blocks larger than the mirror's? | `RefuseCode::BlockSize` |
+//! | Does the disk hold what the source lacks, and has not given way? | `RefuseCode::Newer`, `RefuseCode::SplitBrain` or `RefuseCode::Unrelated` |
+//! | Is replication to go on while the target's own device is open? | `RefuseCode::Busy` |
 //! | otherwise | [`Verdict::Accept`] |
 //!
 //! # The source: what is to be copied

@@ -49,7 +49,7 @@ flags32! {
         /// Everything has to be copied, whatever the target holds.
         FULL = 2;
         /// It only asks how this machine stands, and nothing changes; see
-        /// [`answer_ask`](crate::handshake::answer_ask).
+        /// [`Verdict::Tell`](crate::handshake::Verdict::Tell).
         ASK = 4;
         /// Its operator says that both copies were made equal by other means.
         PREPARED = 8;

@@ -32,7 +32,7 @@ pub struct Welcome {
     pub instance: Id,
     /// Instance of the source the target was last connected to, zero where there was none.
     pub known_instance: Id,
-    /// Session of the [`Hello`] that is answered.
+    /// Session of the [`Hello`](super::Hello) that is answered.
     pub session: u64,
     /// Size of the target's disk in bytes.
     pub size: u64,
