@@ -200,7 +200,7 @@ fn the_fields_of_a_map_are_where_the_table_says() {
 #[test]
 fn the_bits_of_the_flags_are_fixed() {
     let bits: Vec<u32> = MetaFlags::ALL.iter().map(|(flag, _)| flag.bits()).collect();
-    assert_eq!(bits, (0..10).map(|bit| 1 << bit).collect::<Vec<u32>>());
+    assert_eq!(bits, (0..11).map(|bit| 1 << bit).collect::<Vec<u32>>());
     assert_eq!(MetaFlags::from_bits(1 << 31).words().count(), 0);
     let words: Vec<_> = superblock().flags.words().collect();
     assert_eq!(words, ["last owner", "stopped by an operator"]);

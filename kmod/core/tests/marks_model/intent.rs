@@ -4,6 +4,7 @@
 //! marked in one of them, at any moment.
 
 use super::disk::{Kept, MapDisk};
+use super::history::{step, Step, USED};
 use netraid_core::intent::IntentLog;
 use netraid_core::marks::{Marks, BLOCK_WORDS};
 use proptest::prelude::*;
@@ -14,53 +15,8 @@ const CHUNKS: u64 = 70;
 
 /// Those that are used, around the edge of the words.
 const FIRST: u64 = 60;
-const USED: u64 = 8;
 
 type Set = u16;
-
-#[derive(Clone, Debug)]
-enum Step {
-    /// An application writes.
-    Submit {
-        first: u64,
-        len: u64,
-    },
-    /// Everybody is done with a request.
-    Complete(usize),
-    BeginBlock {
-        lazily: bool,
-        dirty_first: bool,
-    },
-    EndBlock,
-    Propose,
-    EndRound {
-        flushed: bool,
-    },
-    Lose,
-    /// The leg is back; where it was restarted it may have lost what it had not made durable.
-    Connect {
-        restarted: bool,
-    },
-    Copy(u64),
-    Copied,
-    Crash(u8),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => (0..USED, 1u64..4).prop_map(|(first, len)| Step::Submit { first, len }),
-        6 => any::<usize>().prop_map(Step::Complete),
-        8 => any::<(bool, bool)>().prop_map(|(lazily, dirty_first)| Step::BeginBlock { lazily, dirty_first }),
-        9 => Just(Step::EndBlock),
-        6 => Just(Step::Propose),
-        5 => any::<bool>().prop_map(|failed| Step::EndRound { flushed: !failed }),
-        2 => Just(Step::Lose),
-        3 => any::<bool>().prop_map(|restarted| Step::Connect { restarted }),
-        5 => (0..USED).prop_map(Step::Copy),
-        5 => Just(Step::Copied),
-        1 => any::<u8>().prop_map(Step::Crash),
-    ]
-}
 
 struct Request {
     chunks: Set,

@@ -10,5 +10,6 @@
 )]
 
 mod disk;
+mod history;
 mod intent;
 mod marks;
