@@ -210,7 +210,8 @@ impl Mirror {
                 || sb.flags.contains(MetaFlags::YIELDED)
                 || peer.is_some_and(|peer| peer.base != 0 || peer.flags.contains(PeerFlags::PAUSED))
         });
-        if !store.has_maps() && !(wrote && store.with(|sb| sb.flags.contains(MetaFlags::NO_BITMAP))) {
+        let unmapped = wrote && store.with(|sb| sb.flags.contains(MetaFlags::NO_BITMAP));
+        if !(store.has_maps() || unmapped) {
             return Ok(None);
         }
         let volume = Volume::new(disk, geometry, store)?;

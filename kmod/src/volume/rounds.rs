@@ -45,7 +45,10 @@ pub(super) fn round(volume: &Volume) {
             let (live, dirty, written) = (remote.live, &remote.dirty, &log.written);
             log.intent.end_round(|index| {
                 let missed = dirty.map().word(index);
-                let known = written.as_ref().map_or(u64::MAX, |map| map.kept_word(index));
+                // Copies also touch what was never written.
+                let known = written
+                    .as_ref()
+                    .map_or(u64::MAX, |map| !map.map().word(index) | map.kept_word(index));
                 // A mark that is gone here may still be on the disk, but not for long.
                 let marked = missed & dirty.kept_word(index);
                 known & (marked | if live { !missed } else { 0 })
