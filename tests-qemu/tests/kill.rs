@@ -9,7 +9,7 @@ use crate::{
     dice::Dice,
     harness::{case, Case, SOON},
     mirror::{self, Mirror},
-    persist::comes_back,
+    persist::{comes_back, number, until},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -82,6 +82,7 @@ fn no_acknowledged_write_is_lost_when_the_source_is_killed_three_times(cluster: 
 fn the_source_goes_on_without_a_killed_target_and_resyncs_when_it_is_back(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
     let mirror = in_sync(eve, adam)?;
+    until("the copy to be durable", || Ok(number(eve, "intent_chunks")? == 0))?;
     let mut workload = Workload::start(eve, "/dev/netraid0", Plan::new(1, BLOCKS))?;
     workload.more(100, SOON)?;
     adam.kill9()?;

@@ -11,7 +11,7 @@ use super::{
     params,
 };
 use crate::{
-    leg::{self, Paused, SourceLeg},
+    leg::{self, Paused, Promotion, SourceLeg},
     meta::maps::PEER,
     sys::{
         bind as uapi,
@@ -66,6 +66,8 @@ pub(super) fn start(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> 
     if matches!(mirror.state.lock().active, Active::Source(_)) {
         return in_service(request, mirror, mode);
     }
+    // The decision is made by how things stand from here on until it is carried out.
+    let promotion = begin_promotion(request, mirror, mode)?;
     let (disk, warm) = open(request, mirror)?;
     let planned = plan(request, mirror, &disk, mode, warm);
     let done = planned.and_then(|plan| match plan {
@@ -82,6 +84,7 @@ pub(super) fn start(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> 
         }
     }
     drop(disk);
+    drop(promotion);
     done.inspect_err(|_| pr_info!("mirror {}: not brought into service\n", name.as_str()))
 }
 
@@ -103,6 +106,26 @@ fn in_service(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> Result
     ))
 }
 
+/// Keeps sources away from a target that is to become one itself; none where there is no target, or it is to stay one.
+fn begin_promotion(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> Result<Option<Promotion>> {
+    let name = mirror.name;
+    let stays = mode == StartMode::Auto || mode == StartMode::Yield;
+    let Some(leg) = mirror.target().filter(|_| !stays) else {
+        return Ok(None);
+    };
+    if leg.is_unusable() {
+        return Err(inconsistent(request, mirror, leg.resync_percent()));
+    }
+    leg.begin_promotion().map(Some).map_err(|(source, ms)| {
+        request.refuse(
+            EBUSY,
+            format_args!(
+                "{source} is the source of mirror '{name}' and connected (heard {ms} ms ago); stop it there first, or use `netraid-ctl switchover {name}` here"
+            ),
+        )
+    })
+}
+
 /// The disk of a mirror, with its metadata open, and whether it was in step with a source that was lost.
 fn open(request: &Request<'_>, mirror: &Mirror) -> Result<(Arc<LowerDisk>, bool)> {
     if let Some(leg) = mirror.target() {
@@ -115,7 +138,6 @@ fn open(request: &Request<'_>, mirror: &Mirror) -> Result<(Arc<LowerDisk>, bool)
 
 /// Decides what this machine is to be, after asking the others.
 fn plan(request: &Request<'_>, mirror: &Mirror, disk: &Arc<LowerDisk>, mode: StartMode, warm: bool) -> Result<Role> {
-    let name = mirror.name;
     let store = mirror.store();
     if let Some(leg) = mirror.target() {
         if mode == StartMode::Auto || mode == StartMode::Yield {
@@ -123,14 +145,6 @@ fn plan(request: &Request<'_>, mirror: &Mirror, disk: &Arc<LowerDisk>, mode: Sta
         }
         if leg.is_unusable() {
             return Err(inconsistent(request, mirror, leg.resync_percent()));
-        }
-        if let Some((source, ms)) = leg.connected_source() {
-            return Err(request.refuse(
-                EBUSY,
-                format_args!(
-                    "{source} is the source of mirror '{name}' and connected (heard {ms} ms ago); stop it there first, or use `netraid-ctl switchover {name}` here"
-                ),
-            ));
         }
     }
     let asked = store.with(|sb| (sb.geometry(), sb.peers.get(PEER).and_then(|peer| Known::of(peer).ok())));

@@ -38,5 +38,5 @@ pub(crate) use greeting::{generations_for_peer, DiskFacts};
 pub(crate) use reception::prepare_receptions;
 pub(crate) use source::{SourceConfig, SourceHandle, SourceLeg};
 pub(crate) use status::{LegStatus, Node, Observer, Report, ResyncStatus, Timing};
-pub(crate) use target::{TargetConfig, TargetHandle, TargetLeg};
+pub(crate) use target::{Promotion, TargetConfig, TargetHandle, TargetLeg};
 pub(crate) use target_pause::Paused;

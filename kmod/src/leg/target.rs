@@ -69,6 +69,8 @@ pub(super) struct Inner {
     pub(super) connects: u64,
     pub(super) past_traffic: (u64, u64),
     pub(super) stopping: bool,
+    /// This machine is about to become the source: no other one is accepted until that is decided.
+    pub(super) promoting: bool,
     /// What came of asking the source to give way.
     pub(super) takeover: Option<Takeover>,
 }
@@ -126,12 +128,20 @@ impl TargetLeg {
         })
     }
 
+    /// From now on no source is accepted, until the guard is dropped: this machine is about to decide whether it is to
+    /// be the source itself, by how the mirror stands now.
+    ///
+    /// # Errors
+    ///
     /// The source that is connected, and for how many milliseconds it has been silent.
-    pub(crate) fn connected_source(&self) -> Option<(Name, u64)> {
-        let (name, _) = self.source()?;
-        let inner = self.inner.lock();
-        let serving = inner.serving.as_ref().filter(|_| inner.connected)?;
-        Some((name, serving.conn.link.silence_ms()))
+    pub(crate) fn begin_promotion(self: &Arc<Self>) -> core::result::Result<Promotion, (Name, u64)> {
+        let (name, _) = self.source().unwrap_or_default();
+        let mut inner = self.inner.lock();
+        if let Some(serving) = inner.serving.as_ref().filter(|_| inner.connected) {
+            return Err((name, serving.conn.link.silence_ms()));
+        }
+        inner.promoting = true;
+        Ok(Promotion(self.clone()))
     }
 
     /// How many have the device of a pause open; `None` where there is none.
@@ -191,6 +201,15 @@ impl TargetLeg {
             zeroed_bytes: 0,
             in_flight: serving.map_or(0, |serving| serving.conn.outstanding()),
         }
+    }
+}
+
+/// While it lives, a target accepts no source.
+pub(crate) struct Promotion(Arc<TargetLeg>);
+
+impl Drop for Promotion {
+    fn drop(&mut self) {
+        self.0.inner.lock().promoting = false;
     }
 }
 
@@ -296,6 +315,7 @@ impl TargetHandle {
             connects: 0,
             past_traffic: (0, 0),
             stopping: false,
+            promoting: false,
             takeover: None,
         };
         let leg = Arc::pin_init(

@@ -19,7 +19,7 @@ use netraid_core::{
     meta::{MetaFlags, Superblock},
     name::Text,
     state::Role,
-    wire::{Header, Hello, Kind, Refuse, RefuseCode},
+    wire::{Header, Hello, HelloFlags, Kind, Refuse, RefuseCode},
 };
 
 impl Host for TargetLeg {
@@ -69,6 +69,13 @@ fn facts(leg: &TargetLeg) -> Facts<'_> {
 }
 
 fn decide(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello) {
+    if leg.inner.lock().promoting && !hello.flags.contains(HelloFlags::ASK) {
+        let reason = Text::format(format_args!(
+            "{} is just deciding whether to become the source of mirror {}; it is tried again",
+            leg.config.node.name, leg.config.node.mirror
+        ));
+        return greeting::refuse(link, &Refuse::new(RefuseCode::Busy, reason));
+    }
     match greeting::answer(&facts(leg), link, hello) {
         greeting::Answer::Told => return,
         greeting::Answer::Refused(reason) => return leg.report(Report::Refused(reason)),
@@ -177,7 +184,7 @@ fn serve(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello, geometry: Geomet
     let begin = serving.conn.clone();
     let mut late = Some(serving);
     leg.change(|inner| {
-        if inner.stopping {
+        if inner.stopping || inner.promoting {
             return;
         }
         inner.connected = true;

@@ -89,7 +89,7 @@ impl Log {
     /// record that the leg misses them. Notes both. `discards`: the content is not wanted any more.
     pub(super) fn admits(&mut self, chunks: Range<u64>, discards: bool, live: bool, dirty: &mut Map) -> bool {
         if chunks.is_empty() {
-            return true;
+            return self.admits_flush(live);
         }
         // What was never written has no content to lose; `mkfs` discards all of it first.
         if discards
@@ -117,6 +117,18 @@ impl Log {
             kept &= written.is_kept(chunks);
         }
         kept && self.step == Step::Apart && !self.failed
+    }
+
+    /// A flush promises that what was written is durable. What the leg had confirmed before it went may not be durable
+    /// there: that it lacks the promise is on record first.
+    fn admits_flush(&mut self, live: bool) -> bool {
+        if live || self.intent_chunks() == 0 {
+            return true;
+        }
+        if self.step == Step::Together {
+            self.step = Step::Parting;
+        }
+        self.step == Step::Apart && !self.failed
     }
 
     /// Notes chunks that were changed on the target and may not be durable there.

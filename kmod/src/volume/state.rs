@@ -178,7 +178,9 @@ impl State {
         if request.origin == Origin::Round {
             self.log.round_ended(false);
         }
-        if request.origin == Origin::Application && request.len > 0 && self.log.must_record_loss() {
+        // A flush that the leg missed matters as long as something may not be durable there.
+        let promised = request.len > 0 || self.log.intent_chunks() > 0;
+        if request.origin == Origin::Application && promised && self.log.must_record_loss() {
             request.parked = true;
             self.log.park(slot);
             self.remote.outstanding = self.remote.outstanding.saturating_sub(1);

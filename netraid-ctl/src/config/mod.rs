@@ -198,7 +198,7 @@ pub enum ConfigError {
         why: String,
     },
     /// It cannot be read, written or removed.
-    #[error("the configuration {} cannot be {what}: {cause}", .path.display())]
+    #[error("the configuration {} cannot be {what}: {cause}{}", .path.display(), hint(cause))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -207,4 +207,13 @@ pub enum ConfigError {
         /// What the system said.
         cause: std::io::Error,
     },
+}
+
+/// The next step for somebody who may not write there.
+fn hint(cause: &std::io::Error) -> &'static str {
+    if cause.kind() == std::io::ErrorKind::PermissionDenied {
+        "; only root may do this (CAP_NET_ADMIN and CAP_SYS_ADMIN are needed); try it with sudo"
+    } else {
+        ""
+    }
 }
