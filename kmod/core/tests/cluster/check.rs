@@ -148,6 +148,10 @@ impl Cluster {
         if leg.machine.state() != State::Synced || leg.conn.is_none() || target.conn != leg.conn {
             return;
         }
+        let (mine, theirs) = (self.sb(a), self.sb(b));
+        if mine.current != theirs.current || mine.peers[0].base != 0 {
+            return self.fail(format!("{a} and {b} are in step, and it is not on record"));
+        }
         let busy: u64 = source.volume.requests.iter().fold(0, |all, it| all | 1 << it.chunk);
         for chunk in (0..CHUNKS).filter(|chunk| busy >> chunk & 1 == 0) {
             let (here, there) = (self.nodes[a].disk.read(chunk), self.nodes[b].disk.read(chunk));
@@ -263,7 +267,7 @@ impl Cluster {
         }
     }
 
-    /// A machine should give way by itself only to one that has all its data, or that an operator made the source.
+    /// Invariant 4: a machine gives way by itself only to one that has all its data, or that an operator made the source.
     pub fn check_way_given(&mut self, node: usize, heard: Option<Heard>) {
         let Some(to) = crate::node::at_port(self.sb(node).peers[0].port) else {
             return;
@@ -273,7 +277,8 @@ impl Cluster {
         }
         let (theirs, mine) = (self.nodes[to].truth, self.nodes[node].truth);
         let lost = mine.seen & !theirs.seen & self.acknowledged;
-        // Not forbidden yet: the rule of `start_decide` has no memory of who took over from whom.
-        self.counts.undecided += u32::from(lost != 0 && !theirs.mandate);
+        if lost != 0 && !theirs.mandate {
+            self.fail(format!("{node} gives {lost:#x} up for {to}, which no operator decided"));
+        }
     }
 }

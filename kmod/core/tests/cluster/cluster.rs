@@ -37,6 +37,27 @@ pub struct Cluster {
     /// What went wrong.
     pub broken: Option<String>,
     pub counts: Counts,
+    pub kind: Kind,
+}
+
+/// What a mirror is made like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    /// There are no maps on the disks.
+    NoBitmap,
+    /// The disks are the same before the first copy.
+    Prepared,
+}
+
+impl Kind {
+    pub fn flags(self) -> MetaFlags {
+        match self {
+            Self::Plain => MetaFlags::NONE,
+            Self::NoBitmap => MetaFlags::NO_BITMAP,
+            Self::Prepared => MetaFlags::PREPARED,
+        }
+    }
 }
 
 /// How often what happened, to see that the histories are eventful.
@@ -54,7 +75,6 @@ pub struct Counts {
     pub forks: u32,
     pub switched: u32,
     pub pauses: u32,
-    pub undecided: u32,
     pub acknowledged: u32,
 }
 
@@ -71,13 +91,12 @@ impl Counts {
         self.forks += other.forks;
         self.switched += other.switched;
         self.pauses += other.pauses;
-        self.undecided += other.undecided;
         self.acknowledged += other.acknowledged;
     }
 }
 
 impl Cluster {
-    pub fn new(seed: u64, nodes: usize) -> Self {
+    pub fn new(seed: u64, nodes: usize, kind: Kind) -> Self {
         let mut rng = Rng::new(seed);
         let nodes = (0..nodes)
             .map(|index| Node {
@@ -85,7 +104,12 @@ impl Cluster {
                 instance: id(rng.fresh()),
                 up: true,
                 booting: false,
-                disk: Disk::new(1000 * (u32::try_from(index).unwrap() + 1)),
+                waiting: false,
+                disk: Disk::new(if kind == Kind::Prepared {
+                    1000
+                } else {
+                    1000 * (u32::try_from(index).unwrap() + 1)
+                }),
                 store: None,
                 active: Active::Stopped,
                 truth: Truth::default(),
@@ -103,6 +127,7 @@ impl Cluster {
             tracing: false,
             broken: None,
             counts: Counts::default(),
+            kind,
         }
     }
 
@@ -151,6 +176,7 @@ impl Cluster {
 
     /// Gives a disk to the mirror, with metadata that is all new.
     pub fn format(&mut self, node: usize, role: Role, flags: MetaFlags) {
+        let flags = flags.with(MetaFlags::NO_BITMAP, self.kind == Kind::NoBitmap);
         let current = if role == Role::Source { self.rng.fresh() } else { 0 };
         let flags = flags.with(MetaFlags::LAST_OWNER, role == Role::Source);
         let sb = Superblock {
@@ -196,6 +222,7 @@ impl Cluster {
         }
         machine.active = Active::Stopped;
         machine.up = false;
+        machine.waiting = false;
         for conn in &mut self.conns {
             if conn.source == node {
                 conn.source_side = false;
@@ -306,7 +333,13 @@ impl Cluster {
         let Some((volume, _, store)) = self.nodes[node].volume() else {
             return Ok(false);
         };
+        let before = (volume.step, store.sb.current);
         let done = volume.journal(store, rng)?;
+        let after = (volume.step, store.sb.current);
+        if before != after {
+            let base = store.sb.peers[0].base;
+            self.note(|| format!("{node}: generation {:x} is over, base {base:x}", before.1));
+        }
         self.pump(node)?;
         Ok(done)
     }

@@ -2,7 +2,7 @@
 
 //! What happens next is a matter of chance: messages, disks, timers, operators, power cuts.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Step};
 use crate::disk::CHUNKS;
 use crate::net::Message;
 use crate::node::{Active, Target};
@@ -229,6 +229,11 @@ impl Cluster {
         if fused {
             self.light_fuse(node);
         }
+        if self.rng.one_in(2) {
+            let result = self.operate_well(node, other);
+            self.settle(node, result);
+            return;
+        }
         let result = match self.rng.below(26) {
             0..=4 => self.start(node, StartMode::Source, false),
             5 => self.start(node, StartMode::Force, false),
@@ -247,15 +252,44 @@ impl Cluster {
             24 => self.full_resync(node),
             _ => {
                 self.close_device(node);
-                if self.rng.one_in(8)
-                    && self.nodes[node].source().is_none()
-                    && !self.nodes[node].has(MetaFlags::LAST_OWNER)
-                {
+                // The last copy is not thrown away; nothing could bring it back.
+                let kept = (0..self.nodes.len()).any(|it| it != node && self.is_usable(it));
+                if kept && self.rng.one_in(8) && self.nodes[node].source().is_none() {
                     self.join(node);
                 }
                 Ok(false)
             }
         };
         self.settle(node, result);
+    }
+
+    /// An operator does what the state of a machine suggests.
+    fn operate_well(&mut self, node: usize, other: usize) -> Step<bool> {
+        if self.nodes[node].has(MetaFlags::SPLIT_BRAIN) {
+            let mode = [StartMode::Yield, StartMode::Keep][self.rng.below(2)];
+            return self.start(node, mode, false);
+        }
+        let dice = self.rng.below(6);
+        match &self.nodes[node].active {
+            Active::Source(source) => match source.legs.first().map(|leg| leg.machine.state()) {
+                None => self.extend(node, other),
+                Some(State::Paused) => self.pause(node, false),
+                Some(State::Synced) if dice == 0 => self.pause(node, true),
+                Some(State::Waiting) if dice < 2 => self.give_way(node, dice == 0),
+                Some(_) => Ok(false),
+            },
+            Active::Target(target) if target.pause => {
+                self.close_device(node);
+                Ok(false)
+            }
+            Active::Target(target) if target.conn.is_none() => self.start(node, StartMode::Source, false),
+            Active::Target(_) if dice < 2 => self.switchover(node),
+            Active::Target(_) => Ok(false),
+            Active::Stopped => match dice {
+                0..=2 => self.start(node, StartMode::Auto, false),
+                3 | 4 => self.start(node, StartMode::Source, false),
+                _ => self.start(node, StartMode::Force, self.nodes[node].has(MetaFlags::TOOK_OVER)),
+            },
+        }
     }
 }

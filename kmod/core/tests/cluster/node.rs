@@ -46,6 +46,8 @@ pub struct Target {
     pub warm: bool,
     pub pause: bool,
     pub own: Option<Own>,
+    /// Older generations of the source, as it greeted.
+    pub source_history: [u64; 8],
 }
 
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub struct Truth {
     pub mixed: bool,
     /// An operator, or the rules, gave up what is here and not elsewhere.
     pub gave_up: bool,
-    /// An operator brought it into service as source.
+    /// An operator made it the source, and it was not in step with another one since.
     pub mandate: bool,
 }
 
@@ -78,6 +80,8 @@ pub struct Node {
     pub up: bool,
     /// It has not been told to bring its mirror up since it booted.
     pub booting: bool,
+    /// It was told to come into service and may not yet; it answers those who ask.
+    pub waiting: bool,
     pub disk: Disk,
     /// `None` until the disk is given to the mirror.
     pub store: Option<Store>,

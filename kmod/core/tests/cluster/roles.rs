@@ -2,8 +2,8 @@
 
 //! Which machine is the source: starting, stopping, giving way, and the other commands of an operator.
 
-use crate::cluster::{Cluster, Step};
-use crate::node::{Active, Own, Source, Target, PORT};
+use crate::cluster::{Cluster, Kind, Step};
+use crate::node::{Active, Source, Target, PORT};
 use crate::volume::{Step as Parting, Volume};
 use netraid_core::generation;
 use netraid_core::leg::{Event, State};
@@ -50,7 +50,12 @@ impl Cluster {
         self.counts.warm += u32::from(decision.plan == StartPlan::Source && warm);
         self.counts.sources += u32::from(decision.plan == StartPlan::Source);
         match decision.plan {
-            StartPlan::Refuse(_) => Ok(false),
+            StartPlan::Refuse(_) => {
+                let sb = self.sb(node);
+                let wanted = sb.current != 0 && !sb.flags.contains(MetaFlags::STOPPED);
+                self.nodes[node].waiting = wanted;
+                Ok(false)
+            }
             StartPlan::Source => self.become_source(node, mode).map(|()| true),
             StartPlan::Target => {
                 let yields = decision.set.contains(MetaFlags::YIELDED);
@@ -83,30 +88,30 @@ impl Cluster {
         if let Some(conn) = self.nodes[node].target().and_then(|target| target.conn) {
             self.close_target_side(conn);
         }
-        self.nodes[node].active = Active::Stopped;
-        let had_own = own.is_some();
-        self.store(node).change(|sb| {
+        let rng = &mut self.rng;
+        let machine = &mut self.nodes[node];
+        machine.active = Active::Stopped;
+        machine.waiting = false;
+        let store = machine.store.as_mut().unwrap();
+        let volume = own.map_or_else(|| Volume::new(store), |own| own.volume);
+        let (marked, fresh) = (volume.own_words() != 0, rng.fresh());
+        let mut volume = volume;
+        store.change(|sb| {
+            // What was written here in a pause counts as the first write that the other one misses.
+            if sb.role == Role::Target && marked && !sb.peers[0].is_free() && sb.peers[0].base == 0 {
+                sb.peers[0].base = sb.current;
+                generation::rotate(&mut sb.current, &mut sb.history, fresh);
+            }
+            let was_target = sb.role == Role::Target;
             sb.role = Role::Source;
             let over = MetaFlags::DATA_CORRUPT
                 .with(MetaFlags::YIELDED, true)
                 .with(MetaFlags::STOPPED, true)
                 .with(MetaFlags::CLEAN, true);
             sb.flags = sb.flags.without(over).with(MetaFlags::LAST_OWNER, true);
-            let paused = sb.peers[0].flags.contains(PeerFlags::PAUSED) && !had_own;
+            let paused = sb.peers[0].flags.contains(PeerFlags::PAUSED) && !was_target;
             sb.peers[0].flags.set(PeerFlags::PAUSED, paused);
         })?;
-        let rng = &mut self.rng;
-        let machine = &mut self.nodes[node];
-        let store = machine.store.as_mut().unwrap();
-        let mut volume = match own {
-            Some(Own { mut volume, .. }) => {
-                if volume.own_words() != 0 {
-                    volume.part(store, rng)?;
-                }
-                volume
-            }
-            None => Volume::new(store),
-        };
         let peer = &store.sb.peers[0];
         let together = !peer.is_free() && peer.base == 0;
         volume.step = if together { Parting::Together } else { Parting::Apart };
@@ -120,7 +125,7 @@ impl Cluster {
         self.acknowledged |= truth.paused;
         truth.paused = 0;
         truth.gave_up = false;
-        truth.mandate = mode != StartMode::Auto;
+        truth.mandate |= mode != StartMode::Auto;
         if extended {
             self.add_leg(node)?;
         }
@@ -128,6 +133,7 @@ impl Cluster {
     }
 
     fn note_target(&mut self, node: usize, yields: bool) -> Step<()> {
+        self.nodes[node].waiting = false;
         self.store(node).change(|sb| {
             sb.role = Role::Target;
             let over = MetaFlags::STOPPED.with(MetaFlags::CLEAN, true);
@@ -223,6 +229,7 @@ impl Cluster {
             _ => return Ok(false),
         }
         self.note(|| format!("{node}: stops"));
+        self.nodes[node].waiting = false;
         let split = self.nodes[node].has(MetaFlags::SPLIT_BRAIN);
         self.nodes[node].truth.gave_up |= split && !keep_role;
         self.store(node).change(|sb| {
@@ -295,13 +302,14 @@ impl Cluster {
         self.note(|| format!("{node}: unextends"));
         self.drop_leg(node)?;
         let fresh = self.rng.fresh();
+        self.store(node).change(|sb| {
+            generation::rotate(&mut sb.current, &mut sb.history, fresh);
+            sb.flags.set(MetaFlags::PREPARED, false);
+            sb.peers[0] = Peer::FREE;
+        })?;
         if let Some(source) = self.nodes[node].source() {
             source.volume.step = Parting::Apart;
         }
-        self.store(node).change(|sb| {
-            generation::rotate(&mut sb.current, &mut sb.history, fresh);
-            sb.peers[0] = Peer::FREE;
-        })?;
         self.pump(node)?;
         Ok(true)
     }
@@ -338,21 +346,30 @@ impl Cluster {
         if let Active::Target(Target { .. }) = self.nodes[node].active {
             self.end_target(node);
         }
-        self.format(node, Role::Target, MetaFlags::NONE);
+        // Only the first time is its disk the same as the source's.
+        let flags = match self.nodes[node].store {
+            None => self.kind.flags(),
+            Some(_) => MetaFlags::NONE,
+        };
+        self.format(node, Role::Target, flags);
         self.open_target(node);
     }
 
     /// The only machine makes the mirror.
     pub fn create(&mut self, node: usize) {
-        self.format(node, Role::Source, MetaFlags::NONE);
-        self.store(node).dirty = crate::store::ALL;
+        let flags = self.kind.flags();
+        self.format(node, Role::Source, flags);
+        self.store(node).dirty = if self.kind == Kind::Prepared {
+            0
+        } else {
+            crate::store::ALL
+        };
         let store = self.nodes[node].store.as_ref().unwrap();
         let volume = Volume::new(store);
         self.nodes[node].active = Active::Source(Source {
             volume,
             legs: Vec::new(),
         });
-        self.nodes[node].truth.mandate = true;
     }
 
     /// The device of a pause is closed.

@@ -113,9 +113,17 @@ impl Cluster {
                 }
             }
             Action::GoLive => {
+                // It may have changed since the greeting, by what was written in a pause, or be about to change.
+                if volume.step == Parting::Parting {
+                    volume.part(store, rng)?;
+                }
+                let current = store.sb.current;
+                if volume.announced.0 != current {
+                    volume.announced = (current, true);
+                }
                 let clean = volume.go_live();
                 if !clean {
-                    messages.push(Message::ResyncStart { generation });
+                    messages.push(Message::ResyncStart { generation: current });
                 }
                 follows = Some(if clean { Event::LiveClean } else { Event::LiveDirty });
             }
@@ -200,10 +208,16 @@ impl Cluster {
                 to: Kind::ResyncDone, ..
             } => {
                 self.store(node).change(|sb| {
-                    let over = MetaFlags::SPLIT_BRAIN.with(MetaFlags::PREPARED, true);
+                    let over = MetaFlags::SPLIT_BRAIN
+                        .with(MetaFlags::PREPARED, true)
+                        .with(MetaFlags::TOOK_OVER, true);
                     sb.flags = sb.flags.without(over);
                     sb.peers[0].flags.set(PeerFlags::FULL, false);
                 })?;
+                self.nodes[node].truth.mandate = false;
+                if let Some(source) = self.nodes[node].source() {
+                    source.volume.announced.1 = false;
+                }
                 Event::DoneAcked
             }
             Message::Reply { to: Kind::Pause, .. } => Event::PauseAcked,

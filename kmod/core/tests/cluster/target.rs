@@ -130,6 +130,7 @@ impl Cluster {
         self.send_source(conn, Message::Welcome(Box::new(welcome)));
         if let Some(target) = self.nodes[node].target() {
             target.conn = Some(conn);
+            target.source_history = hello.history;
             target.in_sync = false;
             target.warm = false;
         }
@@ -206,9 +207,14 @@ impl Cluster {
 
     fn resync_start(&mut self, node: usize, seen: u128, generation: u64) -> Step<()> {
         self.check_overwrite(node, seen);
+        let past = self.nodes[node].target().map_or([0; 8], |target| target.source_history);
         let noted = self.store(node).change(|sb| {
             sb.flags.set(MetaFlags::INCONSISTENT, true);
             generation::rotate(&mut sb.current, &mut sb.history, generation);
+            if sb.flags.contains(MetaFlags::YIELDED) {
+                // What is given up is not in the past of what takes its place.
+                sb.history = past;
+            }
             in_step(sb);
         });
         if self.nodes[node].has(MetaFlags::INCONSISTENT) {
@@ -243,7 +249,10 @@ impl Cluster {
         let noted = self.store(node).change(|sb| {
             let gone = MetaFlags::INCONSISTENT
                 .with(MetaFlags::YIELDED, true)
-                .with(MetaFlags::SPLIT_BRAIN, true);
+                .with(MetaFlags::SPLIT_BRAIN, true)
+                .with(MetaFlags::TOOK_OVER, true)
+                // It speaks of the first copy only.
+                .with(MetaFlags::PREPARED, true);
             sb.flags = sb.flags.without(gone);
             generation::rotate(&mut sb.current, &mut sb.history, generation);
             in_step(sb);
@@ -254,6 +263,7 @@ impl Cluster {
             self.counts.done += 1;
             truth.mixed = false;
             truth.gave_up = false;
+            truth.mandate = false;
             truth.paused = 0;
         }
         noted?;
@@ -334,7 +344,8 @@ impl Cluster {
         let peer = sb.peers[0];
         let mine = generations(sb, &peer.uuid);
         let to = crate::node::at_port(peer.port)?;
-        if to >= self.nodes.len() || !self.reachable(node, to) || self.nodes[to].role() == Role::Stopped {
+        let door = to < self.nodes.len() && self.reachable(node, to);
+        if !door || (self.nodes[to].role() == Role::Stopped && !self.nodes[to].waiting) {
             return Some(Peer {
                 mine,
                 heard: Heard::Nothing,
