@@ -121,7 +121,7 @@ fn a_name_that_is_taken_is_refused(cluster: &Cluster) -> Result<()> {
     node.ctl("join two --disk /dev/vdc --yes").ok()?;
     for name in ["one", "two"] {
         let sentence = format!("there is a mirror '{name}' on this machine already");
-        let parts = [sentence.as_str(), "choose another name or delete it first"];
+        let parts = [sentence.as_str(), "choose another name, or `netraid-ctl delete"];
         says(node, &["create", name, "--disk", "/dev/vdd"], 2, &parts)?;
         says(
             node,

@@ -186,7 +186,7 @@ fn against_the_module() -> Vec<Bad> {
             EINVAL,
             "4 bytes for IPv4 or 16",
         ),
-        (DEMOTE, vec![name()], EINVAL, "the address is missing"),
+        (DEMOTE, vec![name(), here(ADDRESS)], EINVAL, "the port is missing"),
         (LEG_NEW, vec![name()], EINVAL, "the leg is missing"),
         (
             LEG_NEW,

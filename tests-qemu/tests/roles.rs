@@ -66,7 +66,8 @@ fn a_target_rebooted_while_the_source_writes_gets_what_it_misses_by_itself(clust
     reach("resyncing")?;
     let whole = reach("fully-operational")?;
     let leg = &whole["mirror"]["legs"][1];
-    ensure!(leg["resync_full"] == false && leg["resyncs"] == 2, "{leg}");
+    // What it may have lost with its power is copied, too.
+    ensure!(leg["resyncs"] == 2, "{leg}");
     workload.more(20, SOON)?;
     workload.stop()?;
     mirror.same_disks()

@@ -139,7 +139,7 @@ fn a_dirtied_bitmap_gives_everything_to_the_one_that_gives_way(cluster: &Cluster
     let file = "/var/lib/netraid/bitmap_data";
     eve.ctl(&format!("bitmap -d {file}")).ok()?;
     adam.ctl("up data").ok()?;
-    stands(adam, "target", &["yielded"])?;
+    ensure!(flag(adam, "yielded")? && status(adam, "data")?["role"] == "target");
     eve.ctl("start data").ok()?;
     copied(&mirror, 0, SIZE)?;
     stands(eve, "source", &["last_owner"])

@@ -49,7 +49,7 @@ fn status_has_the_fixed_layout_in_each_state(cluster: &Cluster) -> Result<()> {
     let mirror = Mirror::create_on(eve, adam, "vdb", "", QUICK)?;
     let alone = eve.ctl("status data").ok()?;
     let degraded = "[-] eve -> (no target)\n\tStatus: Degraded, on the local disk only\n";
-    ensure!(alone == format!("{degraded}{BITMAP}0 dirty (0.0%)\n"), "{alone}");
+    ensure!(alone == format!("{degraded}{BITMAP}1024 dirty (100.0%)\n"), "{alone}");
     let waiting = adam.ctl("status data").ok()?;
     ensure!(
         waiting.starts_with("[-] ? -> adam\n\tStatus: Out Of Sync\n"),
