@@ -116,14 +116,9 @@ fn flush_leg(volume: &Volume) -> bool {
     }
 }
 
-/// Has what is clear, or covered by other marks, written.
+/// Has what is clear, or covered by other marks, written. A pass that is under way may be past it, and begins anew.
 fn write_lazily(volume: &Volume) {
-    {
-        let mut state = volume.state.lock();
-        if state.log.lazily.is_none() {
-            state.log.lazily = Some((Which::Written, 0));
-        }
-    }
+    volume.state.lock().log.lazily = Some((Which::Written, 0));
     volume.journal.raise();
 }
 
