@@ -186,7 +186,12 @@ fn against_the_module() -> Vec<Bad> {
             EINVAL,
             "4 bytes for IPv4 or 16",
         ),
-        (DEMOTE, vec![name(), here(ADDRESS)], EINVAL, "the port is missing"),
+        (
+            DEMOTE,
+            vec![name(), attribute(ADDRESS, &[1; 5]), number(PORT, 7900)],
+            EINVAL,
+            "4 bytes for IPv4 or 16",
+        ),
         (LEG_NEW, vec![name()], EINVAL, "the leg is missing"),
         (
             LEG_NEW,
@@ -224,10 +229,10 @@ fn against_the_module() -> Vec<Bad> {
             "leaves no room for a heartbeat",
         ),
         (PAUSE, vec![name()], ENOENT, "has no network leg 1"),
-        // No command is 0 or 12, and nobody may send an event.
+        // No command is 0 or 16, and nobody may send an event.
         (0, vec![name()], EOPNOTSUPP, ""),
         (11, vec![name()], EOPNOTSUPP, ""),
-        (12, vec![name()], EOPNOTSUPP, ""),
+        (16, vec![name()], EOPNOTSUPP, ""),
     ]
 }
 

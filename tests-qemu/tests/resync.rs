@@ -245,7 +245,7 @@ fn the_last_chunk_of_an_odd_disk_is_copied_to_its_end(cluster: &Cluster) -> Resu
 /// Covers: S24.
 fn a_resync_that_is_cut_off_goes_on_where_it_was(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
-    eve.sh("head -c 4M /dev/urandom > /dev/vdb; sync").ok()?;
+    eve.sh("head -c 64M /dev/urandom > /dev/vdb; sync").ok()?;
     let mirror = Mirror::create_on(eve, adam, "vdb", "", QUICK)?;
     let way = cluster.network().way(0, 1);
     let before = way.traffic().bytes;
