@@ -170,15 +170,22 @@ impl Cluster {
         if sb.current == 0 || sb.flags.contains(MetaFlags::INCONSISTENT) || self.nodes[a].truth.mixed {
             return;
         }
+        let running = matches!(self.nodes[a].active, Active::Source(_));
+        let serving = matches!(self.nodes[b].active, Active::Target(_));
+        let yielded = self.nodes[b].has(MetaFlags::YIELDED);
         for combination in 0..8 {
             let bit = |number: u32| combination >> number & 1 == 1;
+            // What is out of service is as after a power cut; what has yielded need not be asked to.
+            if (!running && !bit(0)) || (!serving && !bit(1)) || (yielded && bit(2)) {
+                continue;
+            }
             let source = Side {
                 node: &self.nodes[a],
-                crashed: bit(0) || !matches!(self.nodes[a].active, Active::Source(_)),
+                crashed: bit(0),
             };
             let target = Side {
                 node: &self.nodes[b],
-                crashed: bit(1) || !matches!(self.nodes[b].active, Active::Target(_)),
+                crashed: bit(1),
             };
             if let Some(chunk) = self.uncovered(a, b, &source, &target, bit(2)) {
                 let (here, there) = (source.possible(chunk), target.possible(chunk));
