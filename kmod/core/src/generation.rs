@@ -4,8 +4,20 @@
 //!
 //! The data on a disk has a generation, a random number. It changes when a source writes what a target that was in step
 //! does not get: that target then holds the generation before, which the source notes as its *base*, and everything
-//! written since is marked. The end of a resync gives the target the source's generation. So two copies with the same
-//! generation differ at most where one of them is marked, and the numbers tell who went on without whom.
+//! written since is marked. So two copies with the same generation differ at most where one of them is marked, and the
+//! numbers tell who went on without whom.
+//!
+//! What is on record before what is what makes that true also after a crash of anybody at any moment:
+//!
+//! * The source: base and new generation, before a write that the target missed is acknowledged.
+//! * The target: the generation of the source together with the mark that it is inconsistent, before a resync changes
+//!   its first byte. What it wrote itself is marked at the source by then, and its own base becomes 0.
+//! * The source: base 0, before it tells the target that the resync is complete: from then on that may be in step, and
+//!   the next write that it misses has to begin another generation.
+//! * The source: another generation, when it lets go of a target: that one may come back after another one had the
+//!   marks.
+//! * A base, and a generation that is incomplete, belong to the machine they were noted for; another one that connects
+//!   makes them 0.
 //!
 //! [`relation`] is a function of what both sides noted; the first line that holds decides:
 //!
