@@ -37,7 +37,7 @@ fn what_is_no_metadata_is_refused_with_a_sentence() {
     newer[508..512].copy_from_slice(&checksum);
     expect(
         &newer,
-        "the metadata was written by a newer netraid (its format is 2, this one knows 1)",
+        "the metadata was written by a newer version of netraid (its format is 2, this one knows 1)",
     );
     fs::remove_file(bench.path()).unwrap();
     assert!(bench.error("-X").contains("it does not exist"));
