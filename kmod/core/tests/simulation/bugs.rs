@@ -34,6 +34,13 @@ impl Bugs {
     /// A flush that the leg does not take part in is not recorded, though what it made durable may be lost there.
     pub(crate) const FLUSH_ALONE: Self = Self(1 << 8);
 
+    /// A machine that decides whether to be the source tells others that it is none.
+    pub(crate) const ANSWERS_WHILE_STARTING: Self = Self(1 << 9);
+    /// The resync tells a new connection that the one before had nothing left to copy.
+    pub(crate) const OLD_CLEAN: Self = Self(1 << 10);
+    /// A leg that is taken away and the journal begin a generation each, and note them in another order than on the disk.
+    pub(crate) const UNEXTEND_GENERATION: Self = Self(1 << 11);
+
     /// Whether all of `other` are among them.
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -252,6 +252,20 @@ impl World {
     pub(crate) fn check_started(&mut self, node: usize, mode: StartMode) {
         let it = &self.nodes[node];
         let peer = self.at_port(it.meta.peer().port);
+        let rival = |other: usize| {
+            let rival = &self.nodes[other];
+            let of = self.at_port(rival.meta.peer().port);
+            matches!(rival.active, Active::Source(_)) && !rival.guessed && of == Some(node)
+        };
+        if let Some(other) = peer.filter(|&other| !it.guessed && rival(other)) {
+            self.fail(format!(
+                "{} and {} are both in service, and both have asked",
+                node_name(node),
+                node_name(other)
+            ));
+            return;
+        }
+        let it = &self.nodes[node];
         let lost = (0..CHUNKS).find(|&chunk| {
             let has = it.disk.visible(chunk);
             // What others promised, whom this one does not know or was told to forget, is nothing to it.

@@ -132,3 +132,35 @@ fn a_flush_without_the_leg_is_recorded() {
         then_calm!(world => Boot(1), Start(1, StartMode::Source, false));
     });
 }
+
+#[test]
+fn what_a_pass_found_counts_only_for_the_connection_it_began_with() {
+    found(Bugs::OLD_CLEAN, EQUAL, "differ", |world| {
+        happen(world, &GREET);
+        // Nothing is left to copy; the thread is interrupted before it can say so.
+        tell!(world => Copy(0), Copy(0), Lose(0, 1, 0, Source), Write(0, 3), Journal(0), LocalDone(0, 0), Attempt(0));
+        happen(world, &GREET);
+        then_calm!(world => Copy(0));
+    });
+}
+
+#[test]
+fn generations_are_noted_in_the_order_of_the_disk() {
+    let config = Config { nodes: 3, ..EQUAL };
+    found(Bugs::UNEXTEND_GENERATION, config, "in step", |world| {
+        calm(world);
+        tell!(world => Write(0, 3), Journal(0), LocalDone(0, 0), Unextend(0), JournalStep(0));
+        tell!(world => Proceed(0, true), JournalStep(0), JournalStep(0), Proceed(0, true), Extend(0, 2));
+        calm(world);
+    });
+}
+
+#[test]
+fn two_that_start_at_the_same_time_do_not_both_become_source() {
+    found(Bugs::ANSWERS_WHILE_STARTING, EQUAL, "both in service", |world| {
+        calm(world);
+        then_calm!(world => Demote(0));
+        tell!(world => Start(0, StartMode::Source, false), Start(1, StartMode::Source, false));
+        then_calm!(world => Proceed(0, true), Proceed(1, true));
+    });
+}

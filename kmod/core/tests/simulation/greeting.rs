@@ -2,12 +2,14 @@
 
 //! Greetings, made of what is kept, as `leg/greeting.rs` and `leg/ask.rs` have them.
 
+use super::bugs::Bugs;
 use super::meta::{generations, geometry, Meta};
-use super::node::{Active, Node};
+use super::node::{Active, Node, Op};
 use super::world::{name, node_name, World, PORT};
 use netraid_core::{
     handshake::{generations_of_target, target_decide, ConnectedSource, TargetFacts, Verdict},
     meta::MetaFlags,
+    name::Text,
     ownership::{Answer, Heard, Peer},
     wire::{Hello, HelloFlags, Id, Refuse, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID, VERSION_MINOR},
 };
@@ -138,6 +140,14 @@ impl World {
         )
     }
 
+    /// Whether a machine is about to be source.
+    fn is_starting(&self, node: usize) -> bool {
+        matches!(
+            self.nodes[node].op,
+            Some(Op::Ask(..) | Op::Decide(..) | Op::Become(_, _, netraid_core::state::Role::Source))
+        )
+    }
+
     /// Asks the other machine that is known; `heard` says whether the network lets it through. `None` where none is.
     pub(crate) fn ask(&self, node: usize, heard: bool) -> Option<Peer> {
         let it = &self.nodes[node];
@@ -149,6 +159,12 @@ impl World {
             return Some(Peer {
                 mine,
                 heard: Heard::Nothing,
+            });
+        }
+        if self.is_starting(other) && !self.config.bugs.has(Bugs::ANSWERS_WHILE_STARTING) {
+            return Some(Peer {
+                mine,
+                heard: Heard::Refused(Text::truncated("busy")),
             });
         }
         let heard = match self.answer(other, &hello(node, it, HelloFlags::ASK)) {

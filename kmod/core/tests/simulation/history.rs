@@ -51,11 +51,12 @@ pub(crate) struct Outcome {
 /// A history from a seed.
 pub(crate) fn random(seed: u64, bugs: Bugs) -> Outcome {
     let mut rng = Rng::new(seed);
+    let no_bitmap = rng.one_in(10);
     let config = Config {
         nodes: [2, 2, 2, 3, 4][rng.below(5)],
-        new: rng.one_in(5),
+        new: !no_bitmap && rng.one_in(5),
         prepared: rng.one_in(6),
-        no_bitmap: rng.one_in(10),
+        no_bitmap,
         bugs,
     };
     let climate = Climate::of(&mut rng);

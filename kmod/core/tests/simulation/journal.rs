@@ -3,6 +3,7 @@
 //! The threads behind the data path: the one that writes the metadata, and the rounds of the intent log. As
 //! `volume/journal.rs` and `volume/rounds.rs` have them.
 
+use super::bugs::Bugs;
 use super::disk::{Disk, ALL};
 use super::meta::{Meta, Step as Done, Which};
 use super::volume::{Round, RoundFlush, Step, Task, Volume};
@@ -45,11 +46,16 @@ impl Volume {
             None => self.begin_task(),
             Some(Task::Part) => {
                 part(meta, fresh)?;
-                self.task = Some(Task::Parted);
+                if !self.bugs.has(Bugs::UNEXTEND_GENERATION) {
+                    self.generation = fresh;
+                }
+                self.task = Some(Task::Parted(fresh));
                 return Ok(());
             }
-            Some(Task::Parted) => {
-                self.generation = meta.sb().current;
+            Some(Task::Parted(fresh)) => {
+                if self.bugs.has(Bugs::UNEXTEND_GENERATION) {
+                    self.generation = fresh;
+                }
                 self.step = Step::Apart;
             }
             Some(Task::Block(which, words)) => {
@@ -126,25 +132,25 @@ impl Volume {
     pub(crate) fn step_round(&mut self, disk: &mut Disk) {
         self.round = match self.round {
             Round::Idle => match self.propose() {
-                Some(losses) => Round::Local(losses, disk.now()),
+                Some(changes) => Round::Local(changes, disk.now()),
                 None => self.write_lazily(),
             },
-            Round::Local(losses, until) => {
+            Round::Local(changes, until) => {
                 disk.flush(until);
-                Round::Leg(losses)
+                Round::Leg(changes)
             }
-            Round::Leg(losses) if self.live => {
+            Round::Leg(changes) if self.live => {
                 self.flush_leg();
-                Round::Waiting(losses)
+                Round::Waiting(changes)
             }
-            Round::Leg(losses) => Round::End(losses),
-            Round::Waiting(losses) => match self.flush {
-                RoundFlush::Running => Round::Waiting(losses),
-                RoundFlush::Done => Round::End(losses),
+            Round::Leg(changes) => Round::End(changes),
+            Round::Waiting(changes) => match self.flush {
+                RoundFlush::Running => Round::Waiting(changes),
+                RoundFlush::Done => Round::End(changes),
                 RoundFlush::Lost | RoundFlush::Idle => self.write_lazily(),
             },
-            Round::End(losses) => {
-                if losses == self.losses {
+            Round::End(changes) => {
+                if changes == self.changes {
                     self.end_round();
                 }
                 self.write_lazily()
@@ -162,14 +168,16 @@ impl Volume {
                 self.maps.intent.exclude(chunk as u64..chunk as u64 + 1);
             }
         }
-        self.maps.intent.has_proposals().then_some(self.losses)
+        self.maps.intent.has_proposals().then_some(self.changes)
     }
 
     fn end_round(&mut self) {
         let (live, dirty, written) = (self.live, &self.maps.dirty, &self.maps.written);
         self.maps.intent.end_round(|index| {
             let missed = dirty.map().word(index);
-            let known = written.as_ref().map_or(u64::MAX, |map| map.kept_word(index));
+            let known = written
+                .as_ref()
+                .map_or(u64::MAX, |map| !map.map().word(index) | map.kept_word(index));
             let marked = missed & dirty.kept_word(index);
             known & (marked | if live { !missed } else { 0 })
         });

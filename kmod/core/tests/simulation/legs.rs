@@ -5,6 +5,7 @@
 use super::bugs::Bugs;
 use super::meta::{Meta, Step as Done};
 use super::node::{Leg, Message, Op, Why};
+use super::roles::ROUNDS_TO_SETTLE;
 use super::volume::Step;
 use super::world::{World, PORT};
 use netraid_core::{
@@ -74,21 +75,25 @@ impl World {
     pub(crate) fn unextend(&mut self, node: usize) {
         if self.nodes[node].leg().is_some() {
             self.end_leg(node);
-            self.nodes[node].op = Some(Op::Unextend(0));
+            let fresh = self.number();
+            self.nodes[node].op = Some(Op::Unextend(0, fresh));
         }
     }
 
-    pub(crate) fn unextended(&mut self, node: usize, step: u8) -> Done {
+    pub(crate) fn unextended(&mut self, node: usize, step: u8, fresh: u64) -> Done {
         let late = self.config.bugs.has(Bugs::UNEXTEND_LATE);
+        let apart = self.config.bugs.has(Bugs::UNEXTEND_GENERATION);
         if (step == 0) != late {
-            let fresh = self.number();
             self.give_up_others(node);
             let it = &mut self.nodes[node];
             forget_target(&mut it.meta, fresh)?;
-            if let Some(volume) = it.volume() {
+            if let Some(volume) = it.volume().filter(|_| !apart) {
                 volume.generation = fresh;
             }
         } else if let Some((volume, _, disk)) = self.nodes[node].parts() {
+            if apart {
+                volume.generation = fresh;
+            }
             volume.step = Step::Apart;
             volume.release(disk);
         }
@@ -103,7 +108,7 @@ impl World {
         let meta = &mut self.nodes[node].meta;
         meta.change(|sb| sb.peers[0].flags.set(PeerFlags::PAUSED, paused))?;
         if paused {
-            self.nodes[node].op = Some(Op::Settle(Why::Pause, 2));
+            self.nodes[node].op = Some(Op::Settle(Why::Pause, ROUNDS_TO_SETTLE));
         } else {
             self.fire(node, Event::Resume);
         }

@@ -8,6 +8,7 @@ use super::volume::{Outgoing, Volume};
 use netraid_core::{
     handshake::Agreement,
     leg::{Machine, State},
+    meta::HISTORY,
     ownership::{Peer, StartMode},
     resync::Cursor,
     state::Role,
@@ -47,6 +48,8 @@ pub(crate) struct Pass {
     pub(crate) draining: bool,
     /// No mark was found; the leg is still to be told.
     pub(crate) clean: bool,
+    /// The connection with which it began.
+    pub(crate) conn: Option<ConnId>,
 }
 
 /// The source's end of a leg.
@@ -128,6 +131,8 @@ pub(crate) struct Target {
     pub(crate) promoting: bool,
     /// The answer of the source to the wish to take over.
     pub(crate) granted: Option<bool>,
+    /// The past of the source, as it greeted.
+    pub(crate) source_history: [u64; HISTORY],
 }
 
 #[derive(Debug)]
@@ -166,7 +171,7 @@ pub(crate) enum Op {
     EndLeg(Why),
     Note(Why),
     /// The leg is gone; metadata and volume have to know, one after the other.
-    Unextend(u8),
+    Unextend(u8, u64),
     /// The source was asked to change places.
     TakeOver,
     /// It gave way; so many attempts are left.
@@ -186,6 +191,10 @@ pub(crate) struct Node {
     pub(crate) instance: Id,
     /// Attempts that are left to a switchover whose start is under way.
     pub(crate) retries: u8,
+    /// Out of service it answers those who ask.
+    pub(crate) door: bool,
+    /// It became source without an answer, or against one.
+    pub(crate) guessed: bool,
     /// The last refusal, for reports.
     pub(crate) refused: Option<RefuseCode>,
     pub(crate) luck: u64,
@@ -251,7 +260,7 @@ impl Node {
         match &self.active {
             Active::Source(source) => source.door,
             Active::Target(_) => true,
-            Active::Stopped => false,
+            Active::Stopped => self.door,
         }
     }
 }

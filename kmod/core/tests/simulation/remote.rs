@@ -15,7 +15,7 @@ use netraid_core::{
 impl Volume {
     fn leave(&mut self) {
         self.live = false;
-        self.losses += 1;
+        self.changes += 1;
         if self.every_chunk {
             self.maps.dirty.set_all();
         }
@@ -30,7 +30,7 @@ impl Volume {
             self.announced.resync = self.announced.theirs != self.generation;
         }
         if !self.bugs.has(Bugs::ROUND_ACROSS) {
-            self.losses += 1;
+            self.changes += 1;
         }
         let clean = self.dirty() == 0 && !self.announced.resync;
         if !clean {
@@ -51,6 +51,7 @@ impl Volume {
 
     pub(crate) fn abandon(&mut self) {
         self.leave();
+        self.connection += 1;
         self.draining = false;
         self.control.clear();
         self.queue.clear();
@@ -128,7 +129,7 @@ impl Volume {
 
     /// Whether there was no other connection since.
     pub(crate) fn is_now(&self, epoch: u64) -> bool {
-        epoch == self.losses || self.bugs.has(Bugs::OLD_LINK)
+        epoch == self.connection || self.bugs.has(Bugs::OLD_LINK)
     }
 
     pub(crate) fn next_outgoing(&mut self, epoch: u64) -> Option<Outgoing> {

@@ -2,6 +2,7 @@
 
 //! The thread that copies, as `resync/mod.rs` has it.
 
+use super::bugs::Bugs;
 use super::node::Pass;
 use super::world::World;
 use netraid_core::{
@@ -40,11 +41,17 @@ impl World {
                 cursor: Cursor::new(),
                 draining: false,
                 clean: false,
+                conn: leg.conn,
             });
             return;
         };
         if pass.clean {
-            return self.fire(node, Event::Clean);
+            if self.config.bugs.has(Bugs::OLD_CLEAN) {
+                self.fire(node, Event::Clean);
+            } else if let Some(conn) = pass.conn {
+                self.fire_on(node, conn, Event::Clean);
+            }
+            return;
         }
         if !leg.copying {
             return;

@@ -2,22 +2,25 @@
 
 //! Operations, step after step, as `control/roles.rs`, `legs.rs`, `operations.rs` and `desk.rs` have them.
 
-use super::journal;
 use super::meta::{Meta, Step as Done};
 use super::node::{Active, Message, Op, Paused, Source, Target, Why};
 use super::target::own_marks;
 use super::volume::{Round, Step, Volume};
 use super::world::{node_name, World};
 use netraid_core::{
+    generation::rotate,
     leg::Event,
     meta::{MetaFlags, PeerFlags},
-    ownership::{start_decide, StartFacts, StartMode, StartPlan},
+    ownership::{start_decide, Heard, StartFacts, StartMode, StartPlan},
     state::Role,
     wire::Kind,
 };
 
 /// How often a switchover tries to start here.
 const SWITCH_TRIES: u8 = 4;
+
+/// As in `volume/rounds.rs`.
+pub(crate) const ROUNDS_TO_SETTLE: u8 = 5;
 
 /// As `roles::note_target`.
 fn note_target(meta: &mut Meta, yields: bool) -> Done {
@@ -60,7 +63,7 @@ impl World {
     pub(crate) fn leave(&mut self, node: usize, why: Why) {
         let it = &mut self.nodes[node];
         match &mut it.active {
-            Active::Stopped => {}
+            Active::Stopped => it.door = false,
             Active::Source(source) => {
                 source.front = false;
                 source.door = false;
@@ -139,8 +142,10 @@ impl World {
                 }
                 None
             }
-            Op::Idle(why) => Some(Op::Settle(why, 2)),
-            Op::Settle(why, 0) => Some(Op::Keep(why)),
+            Op::Idle(why) => Some(Op::Settle(why, ROUNDS_TO_SETTLE)),
+            Op::Settle(why, left) if left == 0 || (left < ROUNDS_TO_SETTLE && self.is_settled(node)) => {
+                Some(Op::Keep(why))
+            }
             Op::Settle(why, left) => {
                 if let Some((volume, _, disk)) = self.nodes[node].parts() {
                     volume.step_round(disk);
@@ -160,9 +165,9 @@ impl World {
                 self.note_end(node, why)?;
                 None
             }
-            Op::Unextend(step) => {
-                self.unextended(node, step)?;
-                (step == 0).then_some(Op::Unextend(1))
+            Op::Unextend(step, fresh) => {
+                self.unextended(node, step, fresh)?;
+                (step == 0).then_some(Op::Unextend(1, fresh))
             }
             Op::TakeOver => {
                 let granted = self.nodes[node].target().and_then(|target| target.granted.take());
@@ -208,7 +213,13 @@ impl World {
         let it = &mut self.nodes[node];
         it.meta
             .change(|sb| sb.flags = sb.flags.without(decision.clear).with(decision.set, true))?;
+        let answered = peer.is_some_and(|it| matches!(it.heard, Heard::Answer(_)));
+        let warm = warm && !answered;
         let retries = std::mem::take(&mut it.retries);
+        let refused = matches!(decision.plan, StartPlan::Refuse(_));
+        if refused && matches!(it.active, Active::Stopped) {
+            it.door = it.meta.sb().current != 0 && !it.meta.has(MetaFlags::STOPPED);
+        }
         if let Some(target) = it.target().filter(|_| decision.plan != StartPlan::Source) {
             target.promoting = false;
         }
@@ -221,8 +232,18 @@ impl World {
 
     fn become_source(&mut self, node: usize, mode: StartMode, warm: bool) -> Done {
         let (fresh, instance) = (self.number(), self.id());
-        let paused = self.end_target(node);
+        let was_target = self.nodes[node].meta.sb().role == Role::Target;
+        let running = matches!(self.nodes[node].active, Active::Target(_));
+        let mut paused = self.end_target(node);
         let it = &mut self.nodes[node];
+        it.door = false;
+        if !running && was_target {
+            paused = own_marks(&it.meta);
+        }
+        // What was written here in a pause is data of its own.
+        let wrote = paused
+            .as_ref()
+            .is_some_and(|it| it.volume.dirty() | it.volume.intent() != 0);
         it.meta.change(|sb| {
             sb.role = Role::Source;
             let over = MetaFlags::DATA_CORRUPT
@@ -230,20 +251,17 @@ impl World {
                 .with(MetaFlags::STOPPED, true)
                 .with(MetaFlags::CLEAN, true);
             sb.flags = sb.flags.without(over).with(MetaFlags::LAST_OWNER, true);
-            let flags = &mut sb.peers[0].flags;
-            flags.set(PeerFlags::PAUSED, flags.contains(PeerFlags::PAUSED) && paused.is_none());
-        })?;
-        let mut volume = match paused {
-            Some(paused) => {
-                if paused.volume.dirty() | paused.volume.intent() != 0 {
-                    journal::part(&mut it.meta, fresh)?;
-                }
-                paused.volume
+            if was_target {
+                sb.peers[0].flags.set(PeerFlags::PAUSED, false);
             }
-            None => Volume::new(&it.meta),
-        };
+            if was_target && wrote && sb.peers[0].base == 0 && !sb.peers[0].is_free() {
+                sb.peers[0].base = sb.current;
+                rotate(&mut sb.current, &mut sb.history, fresh);
+            }
+        })?;
+        let mut volume = paused.map_or_else(|| Volume::new(&it.meta), |paused| paused.volume);
         volume.generation = it.meta.sb().current;
-        let together = it.meta.peer().uuid != netraid_core::wire::NO_ID && it.meta.peer().base == 0;
+        let together = !it.meta.peer().is_free() && it.meta.peer().base == 0;
         volume.step = if together { Step::Together } else { Step::Apart };
         it.instance = instance;
         it.active = Active::Source(Box::new(Source {
@@ -253,6 +271,7 @@ impl World {
             front: true,
             asked: false,
         }));
+        it.guessed = warm || matches!(mode, StartMode::Force | StartMode::Keep);
         match mode {
             StartMode::Force | StartMode::Keep => {
                 self.counts.forced += 1;
@@ -275,10 +294,16 @@ impl World {
         let instance = self.id();
         let it = &mut self.nodes[node];
         it.instance = instance;
+        it.door = false;
         it.active = Active::Target(Box::new(Target {
             paused: own_marks(&it.meta),
             ..Target::default()
         }));
+    }
+
+    /// Whether the intent log is empty.
+    fn is_settled(&mut self, node: usize) -> bool {
+        self.nodes[node].volume().is_none_or(|volume| volume.intent() == 0)
     }
 
     fn note_end(&mut self, node: usize, why: Why) -> Done {

@@ -280,7 +280,7 @@ impl World {
         let Some(leg) = &mut source.leg else { return Ok(()) };
         let volume = &mut source.volume;
         leg.sender = match leg.sender {
-            None => leg.connected().map(|conn| Sender::Loop(conn, volume.losses)),
+            None => leg.connected().map(|conn| Sender::Loop(conn, volume.connection)),
             Some(Sender::Loop(conn, epoch)) => match volume.next_outgoing(epoch) {
                 Some(it @ Outgoing::Control(Kind::ResyncDone, _)) => Some(Sender::Base(conn, epoch, it)),
                 Some(it) => Some(Sender::Send(conn, epoch, it)),

@@ -107,7 +107,9 @@ impl World {
             Err(refusal) => {
                 self.send_to_source(conn, Message::Refuse(refusal.code));
                 self.close_target(conn);
-                if refusal.code == RefuseCode::SplitBrain {
+                // Out of service, it is noted only in memory.
+                let lasting = !matches!(self.nodes[node].active, Active::Stopped);
+                if refusal.code == RefuseCode::SplitBrain && lasting {
                     let meta = &mut self.nodes[node].meta;
                     return meta.change(|sb| sb.flags.set(MetaFlags::SPLIT_BRAIN, true));
                 }
@@ -134,6 +136,7 @@ impl World {
             target.in_sync = false;
             target.warm = false;
             target.gives_way = gives_way;
+            target.source_history = hello.history;
         }
         self.send_to_source(conn, Message::Welcome(Box::new(welcome)));
         Ok(())
@@ -176,10 +179,14 @@ impl World {
                 flush: true,
             }),
             Message::ResyncStart(generation) => {
+                let past = target.source_history;
                 it.meta.change(|sb| {
                     sb.flags.set(MetaFlags::INCONSISTENT, true);
                     if generation != 0 {
                         rotate(&mut sb.current, &mut sb.history, generation);
+                    }
+                    if sb.flags.contains(MetaFlags::YIELDED) {
+                        sb.history = past;
                     }
                     in_step(sb);
                 })?;

@@ -91,7 +91,7 @@ pub(crate) enum Round {
 #[derive(Debug)]
 pub(crate) enum Task {
     Part,
-    Parted,
+    Parted(u64),
     Block(Which, Box<BlockWords>),
 }
 
@@ -128,7 +128,10 @@ pub(crate) struct Volume {
     pub(crate) bugs: Bugs,
     /// The generation that this disk has.
     pub(crate) generation: u64,
-    pub(crate) losses: u64,
+    /// How often writes began or ceased to go to the target.
+    pub(crate) changes: u64,
+    /// How many connections were given up.
+    pub(crate) connection: u64,
     pub(crate) queue: VecDeque<u64>,
     pub(crate) control: Vec<Kind>,
     pub(crate) outstanding: u32,
@@ -157,7 +160,8 @@ impl Volume {
             every_chunk: !meta.has_maps(),
             bugs: meta.bugs,
             generation: meta.sb().current,
-            losses: 0,
+            changes: 0,
+            connection: 0,
             queue: VecDeque::new(),
             control: Vec::new(),
             outstanding: 0,

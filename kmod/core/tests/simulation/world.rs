@@ -170,6 +170,8 @@ impl World {
             op: None,
             instance: self.id(),
             retries: 0,
+            door: false,
+            guessed: false,
             refused: None,
             luck: 0,
         }
@@ -300,6 +302,7 @@ impl World {
         let it = &mut self.nodes[node];
         it.up = false;
         it.active = Active::Stopped;
+        it.door = false;
         it.op = None;
         it.meta.fuse = None;
         it.meta.burnt = false;
