@@ -3,7 +3,8 @@
 //! acknowledged and before that thread writes again.
 //!
 //! Standard output is meant to be the virtio-serial port for acknowledgements, where a written
-//! line has left the machine by the time the write returns. One line is one report:
+//! line has left the machine by the time the write returns (of which `tests_qemu::Cluster` takes care). One line is one
+//! report:
 //!
 //! - `S <seed>`: the run begins
 //! - `A <seed> <block> <version>`: this version of the block was acknowledged by the device
