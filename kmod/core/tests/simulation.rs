@@ -4,7 +4,8 @@
 //!
 //! Every decision is made by the functions of the crate; what the module does around them is modelled step by step. A
 //! history is chosen by a seed, and after every event it is seen whether the two copies could come apart unnoticed.
-//! `NETRAID_SEED=n` tells one history again, `NETRAID_HISTORIES=n` chooses how many are told.
+//! `NETRAID_SEED=n` tells one history again, `NETRAID_HISTORIES=n` chooses how many are told, `NETRAID_FIRST=n` the first
+//! seed; `NETRAID_BUGS=n` puts mistakes back, and `NETRAID_TRACE=1` shows each step of what failed.
 
 #![allow(
     clippy::unwrap_used,
@@ -57,7 +58,10 @@ fn random_histories_keep_what_was_promised() {
     let bugs = Bugs(number("NETRAID_BUGS").unwrap_or(0) as u32);
     let seeds = match number("NETRAID_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("NETRAID_HISTORIES").unwrap_or(10_000),
+        None => {
+            let first = number("NETRAID_FIRST").unwrap_or(0);
+            first..first + number("NETRAID_HISTORIES").unwrap_or(10_000)
+        }
     };
     let mut failed: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut counts = Counts::default();
