@@ -13,6 +13,7 @@ use crate::{
 pub(crate) const CASES: &[Case] = &[
     case!(a_new_file_system_is_extended_without_a_full_copy).smoke(),
     case!(a_new_mirror_copies_what_was_ever_written_over_reboots),
+    case!(a_new_mirror_that_was_a_target_copies_what_its_source_wrote),
     case!(an_existing_file_system_is_copied_whole),
     case!(a_target_that_leaves_and_joins_again_gets_everything),
 ];
@@ -96,6 +97,31 @@ fn a_new_mirror_copies_what_was_ever_written_over_reboots(cluster: &Cluster) -> 
     mirror.extend_with(QUICK)?;
     mirror.wait("fully-operational")?;
     ensure!(mirror.count("resynced_bytes")? == 6 * CHUNK, "{}", mirror.leg()?);
+    let differ = eve.disk("vdb")?.differences(adam.disk("vdc")?, SIZE, CHUNK)?;
+    ensure!(differ.is_empty(), "{differ:?}");
+    Ok(())
+}
+
+/// What another machine wrote here is not in the map of what was written by this one.
+///
+/// Covers: S90, S178.
+fn a_new_mirror_that_was_a_target_copies_what_its_source_wrote(cluster: &Cluster) -> Result<()> {
+    let (eve, adam) = cluster.pair();
+    let mirror = Mirror::create_on(eve, adam, "vdb", &format!("--new {QUICK}"), QUICK)?;
+    write_chunks(eve, &[1, 2])?;
+    mirror.extend_with(QUICK)?;
+    copied(&mirror, 0, 2 * CHUNK)?;
+    adam.ctl("switchover data").ok()?;
+    let back = turned(&mirror);
+    back.wait("fully-operational")?;
+    write_chunks(adam, &[700, 701])?;
+    eve.ctl("switchover data").ok()?;
+    mirror.wait("fully-operational")?;
+    eve.ctl("unextend data").ok()?;
+    adam.ctl("delete data").ok()?;
+    adam.ctl(&format!("join data --disk /dev/vdc --yes {QUICK}")).ok()?;
+    mirror.extend_with(QUICK)?;
+    mirror.wait("fully-operational")?;
     let differ = eve.disk("vdb")?.differences(adam.disk("vdc")?, SIZE, CHUNK)?;
     ensure!(differ.is_empty(), "{differ:?}");
     Ok(())

@@ -120,6 +120,7 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
         sb.mirror_uuid == hello.mirror_uuid
             && !sb.flags.contains(MetaFlags::LAST_OWNER)
             && !sb.flags.contains(MetaFlags::DATA_CORRUPT)
+            && !sb.flags.contains(MetaFlags::NEW)
             && peer.is_some_and(|peer| {
                 peer.uuid == hello.node_uuid
                     && peer.instance == hello.instance
@@ -129,7 +130,10 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
     if store.with(noted) {
         return Ok(());
     }
-    let owned = MetaFlags::LAST_OWNER.with(MetaFlags::DATA_CORRUPT, true);
+    // What a source writes here is not noted in the map of what was ever written, which is no longer whole then.
+    let owned = MetaFlags::LAST_OWNER
+        .with(MetaFlags::DATA_CORRUPT, true)
+        .with(MetaFlags::NEW, true);
     let changed = store.change(|sb| {
         sb.mirror_uuid = hello.mirror_uuid;
         sb.flags = sb.flags.without(owned);
