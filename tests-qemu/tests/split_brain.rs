@@ -20,7 +20,9 @@ pub(crate) const CASES: &[Case] = &[
     case!(without_a_bitmap_the_one_that_gives_way_gets_everything),
     case!(a_dirtied_bitmap_gives_everything_to_the_one_that_gives_way),
     case!(resolve_keeps_either_side_from_any_state),
+    case!(resolve_on_a_machine_that_is_a_target_already_gives_its_data_up),
     case!(a_split_brain_outlives_reboots_of_both),
+    case!(a_machine_that_took_over_unasked_does_not_give_way_by_itself),
     case!(resolve_with_a_node_that_is_none_changes_nothing),
 ];
 
@@ -189,6 +191,23 @@ fn resolve_keeps_either_side_from_any_state(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Covers: S97, S100.
+fn resolve_on_a_machine_that_is_a_target_already_gives_its_data_up(cluster: &Cluster) -> Result<()> {
+    let mirror = parted(cluster, persist::MAPPED)?;
+    let (eve, adam) = cluster.pair();
+    let mut events = eve.events()?;
+    adam.ctl("demote data").ok()?;
+    ensure!(status(adam, "data")?["role"] == "target" && !flag(adam, "yielded")?);
+    // The source comes, and still nobody has said which data is right.
+    events.wait_for("the source to be refused", SOON, |event| event["event"] == "refused")?;
+    ensure!(differing(&mirror)? == &chunks(&FIRST) | &chunks(&SECOND));
+    let before = mirror.count("resynced_bytes")?;
+    adam.ctl("resolve data --keep eve --yes").ok()?;
+    copied(&mirror, before, UNION * CHUNK)?;
+    stands(eve, "source", &["last_owner"])?;
+    stands(adam, "target", &[])
+}
+
 /// Covers: S97.
 fn a_split_brain_outlives_reboots_of_both(cluster: &Cluster) -> Result<()> {
     let mirror = parted(cluster, persist::MAPPED)?;
@@ -208,6 +227,31 @@ fn a_split_brain_outlives_reboots_of_both(cluster: &Cluster) -> Result<()> {
         node.ctl("resolve data --keep adam --yes").ok()?;
     }
     copied(&turned(&mirror), 0, UNION * CHUNK)
+}
+
+/// The two never met as sources, for the second one lost power before the link was whole again.
+///
+/// Covers: S97.
+fn a_machine_that_took_over_unasked_does_not_give_way_by_itself(cluster: &Cluster) -> Result<()> {
+    let mirror = persist::mapped(cluster)?;
+    let (eve, adam) = cluster.pair();
+    cluster.cut(eve, adam);
+    mirror.wait("out-of-sync")?;
+    adam.ctl("promote data").ok()?;
+    write_chunks(eve, &FIRST)?;
+    write_chunks(adam, &SECOND)?;
+    adam.kill9()?;
+    cluster.restore_links();
+    persist::boot(adam)?;
+    let output = up(adam)?;
+    ensure!(output.code == 2 && output.stderr.contains("resolve"), "{output:?}");
+    ensure!(flag(adam, "split_brain")?);
+    adam.sh("test ! -e /dev/netraid0").ok()?;
+    ensure!(differing(&mirror)? == &chunks(&FIRST) | &chunks(&SECOND));
+    // What an operator gives up goes.
+    adam.ctl("resolve data --keep eve --yes").ok()?;
+    copied(&mirror, SIZE, UNION * CHUNK)?;
+    stands(adam, "target", &[])
 }
 
 /// Covers: S97.

@@ -140,6 +140,10 @@ fn open(request: &Request<'_>, mirror: &Mirror) -> Result<(Arc<LowerDisk>, bool)
 fn plan(request: &Request<'_>, mirror: &Mirror, disk: &Arc<LowerDisk>, mode: StartMode, warm: bool) -> Result<Role> {
     let store = mirror.store();
     if let Some(leg) = mirror.target() {
+        if mode == StartMode::Yield && !leg.is_connected() {
+            note_target(mirror, true).map_err(|error| mirror.unwritable(request, error))?;
+            notify::tell(mirror, uapi::NETRAID_EVENT_KIND_STANDING_CHANGED, None, &Text::EMPTY);
+        }
         if mode == StartMode::Auto || mode == StartMode::Yield {
             return Ok(Role::Target);
         }

@@ -113,6 +113,11 @@ impl TargetLeg {
             .with(|sb| sb.current == 0 || sb.flags.contains(MetaFlags::INCONSISTENT))
     }
 
+    /// Whether a source is connected.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.inner.lock().connected
+    }
+
     /// Whether this machine was in step with its source until that died or was stopped, and has been up since.
     pub(crate) fn is_warm(&self) -> bool {
         self.inner.lock().warm
