@@ -15,14 +15,11 @@ use crate::{
     sys::{
         bind as uapi,
         genl::{Request, Writer},
-        misc,
         net::{Address, NetNs},
     },
-    volume::Step,
 };
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
-    generation,
     leg::Event,
     meta::{MetaFlags, Peer, PeerFlags},
     name::Text,
@@ -171,17 +168,13 @@ pub(super) fn leg_del(request: &Request<'_>) -> Result {
     drop(old);
     // What the machine there holds is of the past from now on, whatever is written here. On record before writes that
     // wait for the record of their loss may end.
-    let fresh = u64::from_le_bytes(misc::random()) | 1;
-    let forgotten = mirror.store().change(|sb| {
-        generation::rotate(&mut sb.current, &mut sb.history, fresh);
+    let forgotten = leg.volume.begin_generation(|sb| {
         sb.flags.set(MetaFlags::PREPARED, false);
         if let Some(peer) = sb.peers.get_mut(PEER) {
             *peer = Peer::FREE;
         }
     });
     forgotten.map_err(|error| mirror.unwritable(request, error))?;
-    leg.volume.set_generation(fresh);
-    leg.volume.set_step(Step::Apart);
     drop(operation);
     notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_LEG_DELETED, Some(LEG), &Text::EMPTY);
     Ok(())
@@ -244,13 +237,8 @@ fn keep_pause(request: &Request<'_>, mirror: &Mirror, paused: bool) -> Result {
 pub(super) fn leg_full(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let leg = find_leg(request, &mirror)?;
-    let changed = mirror.store().change(|sb| {
-        if let Some(peer) = sb.peers.get_mut(PEER) {
-            peer.flags.set(PeerFlags::FULL, true);
-            peer.flags.set(PeerFlags::PAUSED, false);
-        }
-    });
-    changed.map_err(|error| mirror.unwritable(request, error))?;
+    leg.ask_for_full_copy()
+        .map_err(|error| mirror.unwritable(request, error))?;
     // The greeting of the next connection begins it.
     leg.fire(Event::Resume, None);
     leg.fire(Event::Lost, Some(Text::truncated("an operator asked for a full copy")));

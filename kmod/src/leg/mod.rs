@@ -4,8 +4,8 @@
 //!
 //! On the source, [`SourceLeg`] connects out, greets, sends writes and takes in confirmations; what it does next is
 //! decided by [`netraid_core::leg::Machine`]. On the target, [`TargetLeg`] accepts one source, writes what arrives to
-//! its disk and confirms. All mirrors that listen at the same port share a [`reception`]. [`Link`] is what both have in common: a connection on which messages travel and
-//! silence is noticed.
+//! its disk and confirms. All mirrors that listen at the same port share a [`reception`]. [`Link`] is what both have in
+//! common: a connection on which messages travel and silence is noticed.
 //!
 //! # Locks
 //!
@@ -35,6 +35,7 @@ mod target_takeover;
 pub(crate) use ask::{ask, Question};
 pub(crate) use door::{Door, DoorConfig};
 pub(crate) use greeting::{generations_for_peer, DiskFacts};
+pub(crate) use link::Link;
 pub(crate) use reception::prepare_receptions;
 pub(crate) use source::{SourceConfig, SourceHandle, SourceLeg};
 pub(crate) use status::{LegStatus, Node, Observer, Report, ResyncStatus, Timing};

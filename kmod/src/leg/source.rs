@@ -16,11 +16,15 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::{new_mutex, Arc, Mutex},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        new_mutex, Arc, Mutex,
+    },
 };
 use netraid_core::{
     backoff::Backoff,
     leg::{Action, Event, Machine},
+    meta::PeerFlags,
     name::{Name, Text},
     resync::Progress,
     wire::{Id, Kind, NO_ID},
@@ -58,6 +62,8 @@ pub(super) struct Inner {
     pub(super) marked_all: bool,
     pub(super) copying: bool,
     pub(super) copied_before: u64,
+    /// Which of [`SourceLeg::full_copies`] the greeting of this connection took in.
+    pub(super) full_copy: u32,
     pub(super) connects: u64,
     pub(super) attempts: u64,
     /// Traffic of connections that have ended.
@@ -75,6 +81,8 @@ pub(crate) struct SourceLeg {
     /// Raised when the connecting thread has something to do.
     #[pin]
     pub(super) wake: Wake,
+    /// How often an operator asked for a full copy; changed and compared only while the superblock is being changed.
+    pub(super) full_copies: Atomic<u32>,
 }
 
 impl SourceLeg {
@@ -93,6 +101,7 @@ impl SourceLeg {
             marked_all: false,
             copying: false,
             copied_before: 0,
+            full_copy: 0,
             connects: 0,
             attempts: 0,
             past_traffic: (0, 0),
@@ -104,6 +113,7 @@ impl SourceLeg {
                 volume,
                 inner <- new_mutex!(inner, "netraid_leg"),
                 wake <- Wake::new(),
+                full_copies: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -222,9 +232,31 @@ impl SourceLeg {
         self.config.net.clone()
     }
 
-    /// Whether marked chunks are to be copied now.
-    pub(crate) fn is_copying(&self) -> bool {
-        self.inner.lock().copying
+    /// The connection over which marked chunks are to be copied now.
+    pub(crate) fn copying_over(&self) -> Option<Arc<Link>> {
+        let inner = self.inner.lock();
+        inner.link.clone().filter(|_| inner.copying)
+    }
+
+    /// Whether marked chunks are still to be copied over this connection.
+    pub(crate) fn is_copying_over(&self, link: &Arc<Link>) -> bool {
+        let inner = self.inner.lock();
+        inner.copying && inner.link.as_ref().is_some_and(|now| Arc::ptr_eq(now, link))
+    }
+
+    /// Puts on record that everything is to be copied, whatever the present connection is about to confirm; may sleep.
+    pub(crate) fn ask_for_full_copy(&self) -> Result {
+        self.volume.store.change(|sb| {
+            self.full_copies.store(self.full_copies().wrapping_add(1), Relaxed);
+            if let Some(peer) = sb.peers.get_mut(PEER) {
+                peer.flags.set(PeerFlags::FULL, true);
+                peer.flags.set(PeerFlags::PAUSED, false);
+            }
+        })
+    }
+
+    pub(super) fn full_copies(&self) -> u32 {
+        self.full_copies.load(Relaxed)
     }
 
     /// Whether the leg is being taken away.

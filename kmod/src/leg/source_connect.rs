@@ -148,6 +148,8 @@ fn refused(leg: &SourceLeg, link: &Arc<Link>, code: RefuseCode, reason: Text) {
 fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
     let paused = leg.inner.lock().machine.pause_wanted();
     let store = &leg.volume.store;
+    // Read before the flag it counts: what is asked for in between is made by the next connection.
+    let full_copy = leg.full_copies();
     let facts = store.with(|sb| {
         let peer = sb.peers.get(PEER);
         SourceFacts {
@@ -190,6 +192,7 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
     inner.cause = cause(&facts, welcome, agreement.copying);
     inner.connects = inner.connects.saturating_add(1);
     inner.attempts = 0;
+    inner.full_copy = full_copy;
     inner.peer = welcome.node_name;
     let greeting = Greeting {
         full,

@@ -118,10 +118,14 @@ fn complete(leg: &SourceLeg) -> core::result::Result<(), Lost> {
     let gone = MetaFlags::SPLIT_BRAIN
         .with(MetaFlags::PREPARED, true)
         .with(MetaFlags::TOOK_OVER, true);
+    let taken_in = leg.inner.lock().full_copy;
     let changed = leg.volume.store.change(|sb| {
         sb.flags = sb.flags.without(gone);
-        if let Some(peer) = sb.peers.get_mut(PEER) {
-            peer.flags.set(PeerFlags::FULL, false);
+        // One that was asked for since is still to be made.
+        if leg.full_copies() == taken_in {
+            if let Some(peer) = sb.peers.get_mut(PEER) {
+                peer.flags.set(PeerFlags::FULL, false);
+            }
         }
     });
     changed.map_err(|error| LinkError::Io(error).into())

@@ -13,11 +13,11 @@ use crate::{
     meta::maps::{Map, PEER},
     sys::{block::BioList, misc, sync::Guarded},
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::MutexGuard};
 use netraid_core::{
     generation,
     marks::{BlockWords, BLOCK_WORDS},
-    meta::{map_of_peer, MAP_INTENT, MAP_WRITTEN},
+    meta::{map_of_peer, Superblock, MAP_INTENT, MAP_WRITTEN},
 };
 
 /// How long the thread sleeps when nothing raises its event; only a safety net.
@@ -170,11 +170,34 @@ fn release(volume: &Guarded<Volume>) {
 impl Volume {
     /// Records that the leg misses what is written from now on; may sleep.
     fn part(&self) -> Result {
-        let fresh = u64::from_le_bytes(misc::random()) | 1;
-        self.store.change(|sb| {
+        let generation = self.generation.lock();
+        // The leg may have been taken away meanwhile, with a generation of its own.
+        if self.state.lock().log.step != Step::Parting {
+            return Ok(());
+        }
+        self.record_generation(&generation, |sb| {
             if let Some(peer) = sb.peers.get_mut(PEER) {
                 peer.base = sb.current;
             }
+        })
+    }
+
+    /// Records that nobody else holds what is here from now on, with what else is to be noted of that; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::change`].
+    pub(crate) fn begin_generation(&self, note: impl FnOnce(&mut Superblock)) -> Result {
+        let generation = self.generation.lock();
+        self.record_generation(&generation, note)?;
+        self.journal.raise();
+        Ok(())
+    }
+
+    fn record_generation(&self, _held: &MutexGuard<'_, ()>, note: impl FnOnce(&mut Superblock)) -> Result {
+        let fresh = u64::from_le_bytes(misc::random()) | 1;
+        self.store.change(|sb| {
+            note(sb);
             generation::rotate(&mut sb.current, &mut sb.history, fresh);
         })?;
         let mut state = self.state.lock();

@@ -96,6 +96,9 @@ pub(crate) struct Volume {
     /// Held during a round.
     #[pin]
     round: Mutex<()>,
+    /// Held while a new generation is recorded, so that what is on record and what the leg is told are the same.
+    #[pin]
+    generation: Mutex<()>,
     /// The metadata.
     pub(crate) store: Arc<Store>,
     reads: BioSet<read::Read>,
@@ -132,6 +135,7 @@ impl Volume {
                 rounds <- Event::new(),
                 flushed <- Event::new(),
                 round <- new_mutex!((), "netraid_round"),
+                generation <- new_mutex!((), "netraid_generation"),
                 store,
                 reads,
                 clones,
