@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <crypto/sha2.h>
 #include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/module.h>
@@ -111,4 +112,17 @@ bool netraid_bio_is_zero(struct bio *bio)
 			return false;
 	}
 	return true;
+}
+
+/* As above; sha256_update() is a static inline. */
+void netraid_bio_sha256(struct bio *bio, u8 *digest)
+{
+	struct sha256_ctx ctx;
+	struct bio_vec *bvec;
+	struct bvec_iter_all iter;
+
+	sha256_init(&ctx);
+	bio_for_each_segment_all(bvec, bio, iter)
+		sha256_update(&ctx, bvec_virt(bvec), bvec->bv_len);
+	sha256_final(&ctx, digest);
 }

@@ -21,6 +21,8 @@ pub enum Part {
     Confirmed,
     /// The connection ended before the sending thread gave the pages back.
     Abandoned,
+    /// The target holds other data, and said so before the sending thread gave the pages back.
+    Differing,
 }
 
 /// What follows from a change.
@@ -34,6 +36,8 @@ pub enum After {
     Unknown,
     /// It is not known whether the leg has the data: mark it; the part goes on until the pages are back.
     UnknownPending,
+    /// The leg was only asked, and has other data: the part begins again, with the data this time.
+    Again,
     /// Nothing of the kind was to be expected here; nothing changed.
     Unexpected,
 }
@@ -57,6 +61,7 @@ impl Part {
             Self::Confirmed => (Self::Done, After::Stored),
             // Marked when it was abandoned.
             Self::Abandoned => (Self::Done, After::Stored),
+            Self::Differing => (Self::Queued, After::Again),
             Self::Done | Self::Queued | Self::Sent => (*self, After::Unexpected),
         };
         *self = next;
@@ -68,7 +73,22 @@ impl Part {
         let (next, after) = match self {
             Self::Sent => (Self::Done, After::Stored),
             Self::Sending => (Self::Confirmed, After::Pending),
-            Self::Done | Self::Queued | Self::Confirmed | Self::Abandoned => (*self, After::Unexpected),
+            Self::Done | Self::Queued | Self::Confirmed | Self::Abandoned | Self::Differing => {
+                (*self, After::Unexpected)
+            }
+        };
+        *self = next;
+        after
+    }
+
+    /// The target was asked whether it has the data, and has not.
+    pub fn differ(&mut self) -> After {
+        let (next, after) = match self {
+            Self::Sent => (Self::Queued, After::Again),
+            Self::Sending => (Self::Differing, After::Pending),
+            Self::Done | Self::Queued | Self::Confirmed | Self::Abandoned | Self::Differing => {
+                (*self, After::Unexpected)
+            }
         };
         *self = next;
         after
@@ -78,7 +98,7 @@ impl Part {
     pub fn abandon(&mut self) -> After {
         let (next, after) = match self {
             Self::Queued | Self::Sent => (Self::Done, After::Unknown),
-            Self::Sending => (Self::Abandoned, After::UnknownPending),
+            Self::Sending | Self::Differing => (Self::Abandoned, After::UnknownPending),
             Self::Confirmed => (Self::Confirmed, After::Pending),
             Self::Abandoned => (Self::Abandoned, After::Pending),
             Self::Done => (Self::Done, After::Unexpected),

@@ -23,6 +23,8 @@ pub struct Extent {
     pub offset: u64,
     /// How many there are. More than the limit only where a single chunk is larger than that.
     pub len: u64,
+    /// The target may well hold them already: it is a single chunk, which is compared first.
+    pub compare: bool,
 }
 
 impl Extent {
@@ -85,6 +87,19 @@ impl Cursor {
         max_bytes: u32,
         max_words: usize,
     ) -> Step {
+        self.next_with(dirty, |_| false, geometry, max_bytes, max_words)
+    }
+
+    /// The same; chunks of which `doubtful` says that the target may well hold them already come one by one, to be
+    /// compared.
+    pub fn next_with<S: DerefMut<Target = [u64]>>(
+        &mut self,
+        dirty: &Bitmap<S>,
+        doubtful: impl Fn(u64) -> bool,
+        geometry: &Geometry,
+        max_bytes: u32,
+        max_words: usize,
+    ) -> Step {
         if dirty.ones() == 0 {
             self.at = 0;
             return Step::End;
@@ -100,9 +115,11 @@ impl Cursor {
             }
             Next::Bit(first) => {
                 let most = u64::from(max_bytes) >> geometry.chunk_shift();
-                let limit = first.saturating_add(most.max(1)).min(dirty.bits());
+                let compare = doubtful(first);
+                let most = if compare { 1 } else { most.max(1) };
+                let limit = first.saturating_add(most).min(dirty.bits());
                 let mut end = first.saturating_add(1);
-                while end < limit && dirty.get(end) {
+                while end < limit && dirty.get(end) && !doubtful(end) {
                     end = end.saturating_add(1);
                 }
                 self.at = end;
@@ -111,6 +128,7 @@ impl Cursor {
                     chunks: first..end,
                     offset,
                     len,
+                    compare,
                 })
             }
         }

@@ -7,13 +7,14 @@ use netraid_core::request::{After, Part};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
-const ALL: [Part; 6] = [
+const ALL: [Part; 7] = [
     Part::Done,
     Part::Queued,
     Part::Sending,
     Part::Sent,
     Part::Confirmed,
     Part::Abandoned,
+    Part::Differing,
 ];
 
 /// Pages that the sending thread has are never given back to the application: no confirmation and no lost connection
@@ -34,7 +35,7 @@ fn a_request_being_sent_is_not_done_before_its_pages_are_back() {
 fn a_lost_connection_marks_everything_that_was_not_confirmed_once() {
     for start in ALL {
         let mut part = start;
-        let unconfirmed = matches!(start, Part::Queued | Part::Sending | Part::Sent);
+        let unconfirmed = matches!(start, Part::Queued | Part::Sending | Part::Sent | Part::Differing);
         let marks = |after| matches!(after, After::Unknown | After::UnknownPending);
         assert_eq!(marks(part.abandon()), unconfirmed, "{start:?}");
         assert!(!marks(part.abandon()), "{start:?} marked twice");
@@ -44,11 +45,32 @@ fn a_lost_connection_marks_everything_that_was_not_confirmed_once() {
 /// A confirmation for something that was not sent is unexpected and changes nothing.
 #[test]
 fn a_confirmation_nobody_waits_for_is_unexpected() {
-    for start in [Part::Done, Part::Queued, Part::Confirmed, Part::Abandoned] {
-        let mut part = start;
-        assert_eq!(part.confirm(), After::Unexpected);
-        assert_eq!(part, start);
+    for start in [
+        Part::Done,
+        Part::Queued,
+        Part::Confirmed,
+        Part::Abandoned,
+        Part::Differing,
+    ] {
+        for answer in [Part::confirm, Part::differ] {
+            let mut part = start;
+            assert_eq!(answer(&mut part), After::Unexpected);
+            assert_eq!(part, start);
+        }
     }
+}
+
+/// What the target has not is sent to it, once the sending thread has given the pages back.
+#[test]
+fn a_request_that_differs_is_sent_again() {
+    let mut part = Part::Sent;
+    assert_eq!(part.differ(), After::Again);
+    assert_eq!(part, Part::Queued);
+    let mut part = Part::Sending;
+    assert_eq!(part.differ(), After::Pending);
+    assert!(part.is_pending());
+    assert_eq!(part.give_back(), After::Again);
+    assert_eq!(part, Part::Queued);
 }
 
 proptest! {

@@ -24,6 +24,20 @@ fn map(geometry: &Geometry, marked: &[u64]) -> Bitmap<Vec<u64>> {
     map
 }
 
+/// What the target may well hold comes one by one, to be compared; the rest as ever. Covers: S56.
+#[test]
+fn doubtful_chunks_come_alone() {
+    let geometry = Geometry::new(10 * u64::from(CHUNK), CHUNK).unwrap();
+    let mut dirty = Bitmap::new(vec![0_u64; 1], 10).unwrap();
+    dirty.set_range(0..8);
+    let mut cursor = Cursor::new();
+    let mut found = Vec::new();
+    while let Step::Copy(extent) = cursor.next_with(&dirty, |chunk| chunk == 2 || chunk == 3, &geometry, 8 * CHUNK, 1) {
+        found.push((extent.chunks, extent.compare));
+    }
+    assert_eq!(found, [(0..2, false), (2..3, true), (3..4, true), (4..8, false)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),

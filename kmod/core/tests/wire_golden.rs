@@ -141,6 +141,13 @@ fn messages() -> Vec<(Kind, Vec<u8>)> {
                     &[],
                 ),
                 Kind::ReadReply => message(range, &[0x5a; 512]),
+                Kind::Compare => message(
+                    Header {
+                        flags: Flags::RESYNC,
+                        ..range
+                    },
+                    &[0xc3; DIGEST_LEN],
+                ),
                 Kind::Ack => message(plain, &acks()),
                 Kind::Map => {
                     let words = [1u64, 1 << 63, 0x0123_4567_89ab_cdef].map(u64::to_le_bytes).concat();
@@ -274,5 +281,5 @@ fn the_numbers_of_the_kinds_are_fixed() {
         assert_eq!(Kind::from_number(number), Some(kind));
     }
     assert_eq!(Kind::from_number(0), None);
-    assert_eq!(Kind::from_number(21), None);
+    assert_eq!(Kind::from_number(22), None);
 }

@@ -57,6 +57,7 @@ fn header() -> impl Strategy<Value = Header> {
                 (header.len, header.offset, header.span) = match kind {
                     Kind::Write | Kind::ReadReply => (sectors * 512, offset & !511, data),
                     Kind::Read => (0, offset & !511, data),
+                    Kind::Compare => (DIGEST_LEN as u32, offset & !511, data),
                     Kind::Discard | Kind::Zeroes => (0, offset & !511, (span & !511).max(512)),
                     Kind::Hello => (control.max(HELLO_MIN_LEN as u32), offset, span),
                     Kind::Welcome => (control.max(WELCOME_MIN_LEN as u32), offset, span),

@@ -162,6 +162,35 @@ fn the_handshake_may_be_longer_but_not_shorter_and_not_endless() {
     }
 }
 
+/// A digest names a range that could be written at once.
+#[test]
+fn a_comparison_has_a_digest_and_a_range() {
+    let kind = Kind::Compare;
+    let len = u32::try_from(DIGEST_LEN).unwrap();
+    let header = Header {
+        len,
+        span: 65536,
+        ..Header::new(kind)
+    };
+    assert_eq!(error(header), None);
+    for len in [len - 1, 0] {
+        assert_eq!(
+            error(Header { len, ..header }),
+            Some(WireError::BadLength { kind, len })
+        );
+    }
+    assert_eq!(
+        error(Header { len: len + 1, ..header }),
+        Some(WireError::TooLong { kind, len: len + 1 })
+    );
+    for span in [0, 7, u64::from(MAX_PAYLOAD) + 512] {
+        assert_eq!(
+            error(Header { span, ..header }),
+            Some(WireError::BadRange { kind, offset: 0, span })
+        );
+    }
+}
+
 #[test]
 fn acknowledgements_come_in_whole_ones_up_to_64() {
     let kind = Kind::Ack;

@@ -20,7 +20,7 @@ use netraid_core::{
     name::Text,
     state::Role,
     wire::{
-        Header, Hello, HelloFlags, Id, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID,
+        features, Header, Hello, HelloFlags, Id, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID,
         REFUSE_MAX_LEN, VERSION_MINOR, WELCOME_LEN,
     },
 };
@@ -64,7 +64,7 @@ pub(crate) fn hello(store: &Store, by: &Introduction<'_>) -> Hello {
                 .flags
                 .with(HelloFlags::PREPARED, sb.flags.contains(MetaFlags::PREPARED))
                 .with(HelloFlags::NEW, sb.flags.contains(MetaFlags::NEW)),
-            features: 0,
+            features: features::OFFERED,
             mirror_uuid: sb.mirror_uuid,
             node_uuid: by.node.uuid,
             instance: by.node.instance,
@@ -214,7 +214,7 @@ pub(super) fn welcome(facts: &Facts<'_>, hello: &Hello) -> Welcome {
                 .with(WelcomeFlags::FRESH, mine.current == 0)
                 .with(WelcomeFlags::HAS_MAP, facts.has_own_data)
                 .with(WelcomeFlags::DISCARD_OK, facts.disk.can_discard),
-            features: 0,
+            features: hello.features & features::OFFERED,
             node_uuid: facts.node.uuid,
             instance: facts.node.instance,
             known_instance: hello.instance,

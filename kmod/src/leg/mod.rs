@@ -27,6 +27,7 @@ mod status;
 mod target;
 mod target_accept;
 mod target_apply;
+mod target_compare;
 mod target_confirm;
 mod target_pause;
 mod target_receive;

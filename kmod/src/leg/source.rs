@@ -198,7 +198,7 @@ impl SourceLeg {
         inner.last_resync.full = full;
         let unmarked = self.volume.geometry.size().saturating_sub(counters.dirty_bytes);
         inner.skipped_bytes = inner.skipped_bytes.saturating_add(unmarked);
-        inner.copied_before = counters.copied_bytes;
+        inner.copied_before = counters.resynced();
         inner.copying = true;
         self.volume.copied.raise();
         self.volume.outgoing.raise();
@@ -293,7 +293,7 @@ impl SourceLeg {
             reason: inner.shown_reason(),
             chunks: self.volume.geometry.chunks(),
             dirty_chunks: counters.dirty_chunks,
-            resync: inner.resync_status(now, counters.copied_bytes),
+            resync: inner.resync_status(now, counters.resynced()),
             resynced_bytes: counters.copied_bytes,
             replicated_bytes: counters.replicated_bytes,
             sent_bytes: inner.past_traffic.0.saturating_add(traffic.0),
@@ -303,7 +303,7 @@ impl SourceLeg {
             heard_ms: inner.link.as_ref().filter(|_| connected).map(|link| link.silence_ms()),
             retry_ms: inner.retry_in(now),
             in_flight: counters.outstanding,
-            skipped_bytes: inner.skipped_bytes,
+            skipped_bytes: inner.skipped_bytes.saturating_add(counters.equal_bytes),
             zeroed_bytes: counters.zeroed_bytes,
         }
     }
@@ -322,7 +322,7 @@ impl Inner {
     fn stop_resync(&mut self, now: u64, volume: &VolumeRef) {
         self.copying = false;
         if self.progress.is_some() {
-            let copied = volume.counters().copied_bytes;
+            let copied = volume.counters().resynced();
             self.last_resync = self.resync_status(now, copied);
             self.progress = None;
         }

@@ -21,7 +21,7 @@ use netraid_core::{
     leg::{Event, Greeting, State},
     meta::{MetaFlags, PeerFlags, Superblock},
     name::Text,
-    wire::{HelloFlags, RefuseCode, Welcome, NO_ID},
+    wire::{features, HelloFlags, RefuseCode, Welcome, NO_ID},
 };
 
 /// How long the thread sleeps when nothing wakes it; only a safety net.
@@ -154,7 +154,7 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
         let peer = sb.peers.get(PEER);
         SourceFacts {
             session,
-            features: 0,
+            features: features::OFFERED,
             size: leg.volume.geometry.size(),
             logical_block_size: leg.volume.lower.logical_block_size(),
             mine: greeting::generations(sb, &welcome.node_uuid),
@@ -251,5 +251,6 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
         })?;
     }
     volume.set_theirs(welcome.generation);
+    volume.set_compares(welcome.features & features::COMPARE != 0);
     Ok(())
 }

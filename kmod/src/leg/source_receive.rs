@@ -141,7 +141,22 @@ fn map(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Resu
     let mut data = KVVec::from_elem(0_u8, header.len as usize, GFP_KERNEL).map_err(|_| Lost::NoMemory)?;
     link.read(&mut data)?;
     let first = usize::try_from(header.offset).unwrap_or(usize::MAX);
-    leg.volume.merge(first, map_words(&data));
+    // In pieces that find room on the stack.
+    let mut words = map_words(&data);
+    let mut at = first;
+    loop {
+        let mut piece = [0; 64];
+        let count = piece
+            .iter_mut()
+            .zip(words.by_ref())
+            .map(|(place, word)| *place = word)
+            .count();
+        if count == 0 {
+            break;
+        }
+        leg.volume.merge(at, piece.get(..count).unwrap_or(&[]));
+        at = at.saturating_add(count);
+    }
     if header.flags.contains(Flags::LAST) {
         // The target forgets its map once copying begins.
         leg.volume.keep_marks().map_err(LinkError::Io)?;

@@ -113,6 +113,13 @@ impl TargetLeg {
             .with(|sb| sb.current == 0 || sb.flags.contains(MetaFlags::INCONSISTENT))
     }
 
+    /// So many bytes were marked and are the same here.
+    pub(super) fn count_equal(&self, bytes: u64) {
+        if let Some(progress) = self.inner.lock().progress.as_mut() {
+            progress.add_done(bytes);
+        }
+    }
+
     /// Whether a source is connected.
     pub(crate) fn is_connected(&self) -> bool {
         self.inner.lock().connected

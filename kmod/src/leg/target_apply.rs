@@ -2,7 +2,12 @@
 
 //! One connection on the target: what arrives is written to the disk, and remembered until it is confirmed.
 
-use super::{link::Link, target::TargetLeg, target_confirm, target_receive};
+use super::{
+    link::Link,
+    target::TargetLeg,
+    target_compare::{Compared, Reading},
+    target_confirm, target_receive,
+};
 use crate::sys::errno::EOPNOTSUPP;
 use crate::sys::{
     block::{BioSet, Done, IoResult, LowerDisk, PagePool, PagedBio, PagedDone, PagedSet},
@@ -40,6 +45,8 @@ pub(super) struct Slow {
 pub(super) struct Flow {
     pub(super) acks: Fifo<Ack, KVVec<Ack>>,
     pub(super) slow: Fifo<Slow, KVVec<Slow>>,
+    /// What was read to be compared; with room for as many as there can be.
+    pub(super) compared: KVVec<Compared>,
     pub(super) outstanding: u32,
     bytes: u64,
     applied_bytes: u64,
@@ -61,12 +68,13 @@ pub(super) struct Conn {
     /// Raised when a write has ended, or the connection begins or ends.
     #[pin]
     pub(super) room: Event,
-    /// Raised when there is a discard to do, or the connection ends.
+    /// Raised when there is a discard to do or something to compare, or the connection ends.
     #[pin]
     pub(super) slow: Event,
     writes: PagedSet<Write>,
+    pub(super) reads: PagedSet<Reading>,
     flushes: BioSet<Flush>,
-    pool: Arc<PagePool>,
+    pub(super) pool: Arc<PagePool>,
 }
 
 /// A connection as its threads and its writes hold it.
@@ -89,13 +97,14 @@ impl Conn {
         let flow = Flow {
             acks: Fifo::new(KVVec::from_elem(no_ack, OUTSTANDING, GFP_KERNEL)?),
             slow: Fifo::new(KVVec::from_elem(none, OUTSTANDING, GFP_KERNEL)?),
+            compared: KVVec::with_capacity(OUTSTANDING, GFP_KERNEL)?,
             outstanding: 0,
             bytes: 0,
             applied_bytes: 0,
             ended: false,
             begun: false,
         };
-        let (writes, flushes) = (PagedSet::new(RESERVE)?, BioSet::new(RESERVE)?);
+        let (writes, reads, flushes) = (PagedSet::new(RESERVE)?, PagedSet::new(RESERVE)?, BioSet::new(RESERVE)?);
         let pool = PagePool::new(RESERVE_PAGES)?;
         Arc::pin_init(
             Guarded::new::<Error>(try_pin_init!(Self {
@@ -107,6 +116,7 @@ impl Conn {
                 room <- Event::new(),
                 slow <- Event::new(),
                 writes,
+                reads,
                 flushes,
                 pool,
             }? Error)),
@@ -193,19 +203,25 @@ impl Conn {
 
     /// A request has ended; any context.
     pub(super) fn settle(&self, ack: Ack, bytes: u64, resync: bool, result: IoResult) {
-        let mut flow = self.flow.lock();
         let status = match result {
             Ok(()) => AckStatus::Ok,
             Err(error) if error == ENOSPC => AckStatus::NoSpace,
             Err(error) if error == EOPNOTSUPP => AckStatus::Unsupported,
             Err(_) => AckStatus::IoError,
         };
-        flow.bytes = flow.bytes.saturating_sub(bytes);
         if status == AckStatus::Ok && !resync {
+            let mut flow = self.flow.lock();
             flow.applied_bytes = flow.applied_bytes.saturating_add(bytes);
         }
+        self.answer(Ack { status, ..ack }, bytes);
+    }
+
+    /// The answer to a request that took the room of `bytes`; any context.
+    pub(super) fn answer(&self, ack: Ack, bytes: u64) {
+        let mut flow = self.flow.lock();
+        flow.bytes = flow.bytes.saturating_sub(bytes);
         // There is a place for each request admitted.
-        let _ = flow.acks.push(Ack { status, ..ack });
+        let _ = flow.acks.push(ack);
         drop(flow);
         self.confirmable.raise();
         self.room.raise();
@@ -287,10 +303,11 @@ impl Serving {
         let conn = Conn::new(link, leg.lower.clone(), geometry)?;
         // Threads started before a later one fails find the connection ended.
         let guard = kernel::types::ScopeGuard::new_with_data(conn.clone(), |conn: ConnRef| conn.end());
-        let (one, two, three, its) = (conn.clone(), conn.clone(), conn.clone(), leg.clone());
+        let (one, two, three) = (conn.clone(), conn.clone(), conn.clone());
+        let (its, also) = (leg.clone(), leg.clone());
         let receiver = KThread::spawn(c"netraid_recv", move || target_receive::run(&its, &one))?;
         let confirmer = KThread::spawn(c"netraid_ack", move || target_confirm::run(&two))?;
-        let slow = KThread::spawn(c"netraid_zero", move || target_confirm::run_slow(&three))?;
+        let slow = KThread::spawn(c"netraid_zero", move || target_confirm::run_slow(&also, &three))?;
         guard.dismiss();
         Ok(Self {
             _receiver: receiver,

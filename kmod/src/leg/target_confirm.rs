@@ -2,7 +2,11 @@
 
 //! What a target tells: confirmations, many in one message, and heartbeats. And the thread for what takes long.
 
-use super::target_apply::{Conn, ConnRef, Slow};
+use super::{
+    target::TargetLeg,
+    target_apply::{Conn, ConnRef, Slow},
+    target_compare,
+};
 use kernel::prelude::*;
 use netraid_core::wire::{Flags, Header, Kind, ACKS_MAX, ACK_LEN};
 
@@ -42,8 +46,8 @@ fn collect(conn: &Conn, buffer: &mut [u8; ACKS_MAX * ACK_LEN]) -> usize {
     len
 }
 
-/// The body of the thread for discards and zeroes.
-pub(super) fn run_slow(conn: &ConnRef) {
+/// The body of the thread for discards, zeroes and what is compared.
+pub(super) fn run_slow(leg: &TargetLeg, conn: &ConnRef) {
     while !conn.has_ended() {
         conn.slow.wait(TICK_MS);
         loop {
@@ -51,6 +55,7 @@ pub(super) fn run_slow(conn: &ConnRef) {
             let Some(slow) = next else { break };
             conn.settle(slow.ack, 0, false, apply(conn, &slow));
         }
+        while target_compare::finish(leg, conn) {}
     }
 }
 

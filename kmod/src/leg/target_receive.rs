@@ -6,6 +6,7 @@ use super::{
     link::{LinkError, LinkResult},
     target::TargetLeg,
     target_apply::{self, Conn, ConnRef, Slow},
+    target_compare,
     target_pause::{self, Paused},
     target_takeover, Report,
 };
@@ -62,6 +63,11 @@ fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
         Kind::Flush => {
             admit(conn, 0)?;
             target_apply::flush(conn, ack).map_err(LinkError::Io)
+        }
+        Kind::Compare => {
+            header.check_bounds(conn.geometry.size())?;
+            admit(conn, header.span)?;
+            target_compare::start(conn, &header, ack)
         }
         Kind::Discard | Kind::Zeroes => slow(leg, conn, &header, ack, reported),
         Kind::Ping | Kind::Pong => Ok(()),

@@ -5,7 +5,7 @@
 use super::Store;
 use kernel::prelude::*;
 use netraid_core::{
-    bitmap::words_for,
+    bitmap::{words_for, Bitmap},
     chunk::Geometry,
     intent::IntentLog,
     marks::{blocks_for, Marks, Memory},
@@ -29,6 +29,8 @@ pub(crate) struct Maps {
     pub(crate) dirty: Map,
     /// Chunks ever written, where those that never were need no copy.
     pub(crate) written: Option<Map>,
+    /// Chunks that are dirty for no other reason than that they may have been written to when this machine lost power.
+    pub(crate) doubtful: Bitmap<KVVec<u64>>,
 }
 
 impl Maps {
@@ -69,6 +71,9 @@ impl Maps {
             None
         };
         let in_use = || (0..intent.map().words()).map(|index| intent.map().word(index));
+        let mut doubtful = Bitmap::new(words()?, bits).ok_or(EINVAL)?;
+        let known = |index: usize| intent.map().word(index) & !dirty.map().word(index);
+        doubtful.merge(0, (0..intent.map().words()).map(known));
         dirty.merge(0, in_use());
         if let Some(written) = &mut written {
             written.merge(0, in_use());
@@ -77,6 +82,11 @@ impl Maps {
             dirty.set_all();
         }
         let intent = IntentLog::new(intent, words()?, words()?).ok_or(EINVAL)?;
-        Ok(Self { intent, dirty, written })
+        Ok(Self {
+            intent,
+            dirty,
+            written,
+            doubtful,
+        })
     }
 }

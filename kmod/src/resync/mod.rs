@@ -144,7 +144,7 @@ impl<'a> Pass<'a> {
     fn copy(&mut self, extent: &Extent) -> Result {
         if extent.len <= u64::from(COPY_BYTES) {
             let len = u32::try_from(extent.len).map_err(|_| EINVAL)?;
-            return self.enter(extent.offset, len, Clears::Covered);
+            return self.enter(extent.offset, len, extent.compare, Clears::Covered);
         }
         let mut done = 0;
         while let Some((offset, len)) = extent.piece(done, COPY_BYTES) {
@@ -158,7 +158,7 @@ impl<'a> Pass<'a> {
             } else {
                 Clears::Nothing
             };
-            self.enter(offset, len, clears)?;
+            self.enter(offset, len, extent.compare, clears)?;
             if last {
                 self.settle();
             }
@@ -166,12 +166,12 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, offset: u64, len: u32, clears: Clears) -> Result {
+    fn enter(&mut self, offset: u64, len: u32, compare: bool, clears: Clears) -> Result {
         if !self.may_copy(u64::from(len)) {
             return Ok(());
         }
         while self.goes_on() {
-            if copy_range(&self.leg.volume, offset, len, clears)? {
+            if copy_range(&self.leg.volume, offset, len, compare, clears)? {
                 break;
             }
             // The table is full of the application's requests; they come first.

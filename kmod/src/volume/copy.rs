@@ -44,7 +44,9 @@ impl Volume {
     /// What to copy next.
     pub(crate) fn next_copy(&self, cursor: &mut Cursor, max_bytes: u32) -> Step {
         let state = self.state.lock();
-        cursor.next(state.remote.dirty.map(), &self.geometry, max_bytes, SCAN_WORDS)
+        let remote = &state.remote;
+        let doubtful = |chunk: u64| remote.is_doubtful(chunk);
+        cursor.next_with(remote.dirty.map(), doubtful, &self.geometry, max_bytes, SCAN_WORDS)
     }
 
     /// How copying stands.
@@ -59,9 +61,9 @@ impl Volume {
     }
 }
 
-/// Begins to copy `len` bytes from `offset` on; `clears` says which marks the confirmation clears. May sleep. False
-/// when the table is full.
-pub(crate) fn enter(volume: &Guarded<Volume>, offset: u64, len: u32, clears: Clears) -> Result<bool> {
+/// Begins to copy `len` bytes from `offset` on, with `compare` only if the target holds something else; `clears` says
+/// which marks the confirmation clears. May sleep. False when the table is full.
+pub(crate) fn enter(volume: &Guarded<Volume>, offset: u64, len: u32, compare: bool, clears: Clears) -> Result<bool> {
     let busy = volume.enter().ok_or(ENODEV)?;
     let pages = PagedBio::new(&volume.copies, &volume.pool, &volume.lower, offset, len)?;
     let geometry = &volume.geometry;
@@ -74,7 +76,7 @@ pub(crate) fn enter(volume: &Guarded<Volume>, offset: u64, len: u32, clears: Cle
         copy: Some(pages),
         origin: Origin::Copy,
         clears,
-        kind: Some(Kind::Write),
+        kind: Some(if compare { Kind::Compare } else { Kind::Write }),
         flags: Flags::RESYNC,
         offset,
         len: u64::from(len),
@@ -130,7 +132,8 @@ impl PagedDone for Copy {
         // Pages that are not sent go back when the request is taken out of the table, or at the end of this function.
         let mut unused = None;
         if result.is_ok() && live {
-            if is_zero {
+            request.zero = is_zero;
+            if is_zero && request.kind == Some(Kind::Write) {
                 request.kind = Some(Kind::Zeroes);
                 unused = Some(pages);
             } else {

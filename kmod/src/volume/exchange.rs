@@ -13,7 +13,7 @@ use crate::sys::block::{Bio, BioList, PagedBio};
 use netraid_core::{
     inflight::Slot,
     request::{After, Part},
-    wire::{Ack, AckStatus, Flags, Header, Kind, HEADER_LEN},
+    wire::{Ack, AckStatus, Flags, Header, Kind},
 };
 
 /// The data of a message, lent to the sender.
@@ -24,12 +24,13 @@ pub(crate) enum Payload {
     Bio(Bio),
     /// Pages read by the resync.
     Copy(PagedBio<Copy>),
+    /// The same, of which only the digest is sent.
+    Digest(PagedBio<Copy>),
 }
 
 /// A message to be sent.
 pub(crate) struct Outgoing {
-    /// The encoded header.
-    pub(crate) header: [u8; HEADER_LEN],
+    pub(crate) header: Header,
     /// What follows it.
     pub(crate) payload: Payload,
     /// It ends a resync that gave the target this generation.
@@ -75,7 +76,7 @@ impl Volume {
                 _ => {}
             }
             return Some(Outgoing {
-                header: header.encode(),
+                header,
                 payload: Payload::None,
                 ends_resync: (kind == Kind::ResyncDone).then_some(generation),
                 slot: None,
@@ -88,14 +89,7 @@ impl Volume {
                 continue;
             }
             let header = header(slot, request);
-            // Only a write has data; the bio of a discard or of zeroes names a range without pages.
-            let payload = if request.kind != Some(Kind::Write) {
-                Payload::None
-            } else if let Some(bio) = request.bio.take() {
-                Payload::Bio(bio)
-            } else {
-                request.copy.take().map_or(Payload::None, Payload::Copy)
-            };
+            let payload = payload(request);
             return Some(Outgoing {
                 header,
                 payload,
@@ -113,12 +107,14 @@ impl Volume {
         let Some(request) = state.request(slot) else { return };
         match outgoing.payload {
             Payload::Bio(bio) => request.bio = Some(bio),
-            Payload::Copy(copy) => request.copy = Some(copy),
+            Payload::Copy(copy) | Payload::Digest(copy) => request.copy = Some(copy),
             Payload::None => {}
         }
         let abandoned = request.remote == Part::Abandoned;
-        if request.remote.give_back() == After::Stored {
-            self.stored(&mut state, slot, abandoned, &mut ended);
+        match request.remote.give_back() {
+            After::Stored => self.stored(&mut state, slot, abandoned, &mut ended),
+            After::Again => state.send_again(slot),
+            _ => {}
         }
         self.release(state, ended);
     }
@@ -136,6 +132,15 @@ impl Volume {
         };
         if !matches!(request.remote, Part::Sent | Part::Sending) {
             return Confirmed::Unexpected;
+        }
+        if ack.status == AckStatus::Differs && request.kind == Some(Kind::Compare) {
+            if request.remote.differ() == After::Again {
+                state.send_again(slot);
+            }
+            state.remote.progress_ms = now();
+            drop(state);
+            self.outgoing.raise();
+            return Confirmed::Fine;
         }
         if ack.status != AckStatus::Ok {
             // The request stays outstanding; it is marked when the connection ends, which comes next.
@@ -163,15 +168,21 @@ impl Volume {
                 state.remote.replicated_bytes = state.remote.replicated_bytes.saturating_add(request.len);
             }
             Origin::Copy => {
-                state.remote.copied_bytes = state.remote.copied_bytes.saturating_add(request.len);
+                let remote = &mut state.remote;
+                if request.kind == Some(Kind::Compare) {
+                    remote.equal_bytes = remote.equal_bytes.saturating_add(request.len);
+                } else {
+                    remote.copied_bytes = remote.copied_bytes.saturating_add(request.len);
+                }
                 if request.kind == Some(Kind::Zeroes) {
-                    state.remote.zeroed_bytes = state.remote.zeroed_bytes.saturating_add(request.len);
+                    remote.zeroed_bytes = remote.zeroed_bytes.saturating_add(request.len);
                 }
                 // Where a write of the local disk failed meanwhile, a chunk copied in pieces may differ.
                 if !state.copy_failed {
                     // The target may have it in its cache alone as yet.
                     state.log.touch(request.clears.clone());
                     state.remote.dirty.clear(request.clears.clone());
+                    state.remote.doubtful.clear_range(request.clears.clone());
                 }
             }
             Origin::Round => state.log.round_ended(true),
@@ -180,7 +191,19 @@ impl Volume {
     }
 }
 
-fn header(slot: Slot, request: &Request) -> [u8; HEADER_LEN] {
+/// The data of a request. Only a write has any; the bio of a discard or of zeroes names a range without pages.
+fn payload(request: &mut Request) -> Payload {
+    match request.kind {
+        Some(Kind::Write) => match request.bio.take() {
+            Some(bio) => Payload::Bio(bio),
+            None => request.copy.take().map_or(Payload::None, Payload::Copy),
+        },
+        Some(Kind::Compare) => request.copy.take().map_or(Payload::None, Payload::Digest),
+        _ => Payload::None,
+    }
+}
+
+fn header(slot: Slot, request: &Request) -> Header {
     let mut header = Header::new(request.kind.unwrap_or(Kind::Flush));
     header.flags = request.flags.with(Flags::RESYNC, request.origin == Origin::Copy);
     header.handle = u32::from(slot.number());
@@ -192,5 +215,5 @@ fn header(slot: Slot, request: &Request) -> [u8; HEADER_LEN] {
     if header.kind == Kind::Write {
         header.len = u32::try_from(request.len).unwrap_or(0);
     }
-    header.encode()
+    header
 }

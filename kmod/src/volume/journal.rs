@@ -248,9 +248,7 @@ impl Volume {
         let mut state = self.state.lock();
         let State { log, remote, .. } = &mut *state;
         let intent = log.intent.marks().map();
-        remote
-            .dirty
-            .merge(0, (0..intent.words()).map(|index| intent.word(index)));
+        remote.doubt(0, |index| intent.word(index), intent.words());
     }
 
     /// What was ever written has to be copied, and nothing else.

@@ -54,6 +54,10 @@ pub(super) struct Remote {
     /// Somebody waits for `outstanding` to become zero.
     pub(super) draining: bool,
     pub(super) dirty: Map,
+    /// Those of the dirty chunks that the target may well hold already: they are compared before they are copied.
+    pub(super) doubtful: Bitmap<KVVec<u64>>,
+    /// The target can compare.
+    compares: bool,
     /// There is no bitmap: any interruption makes every chunk dirty.
     every_chunk: bool,
     /// Counts how often writes began or ceased to go to the target.
@@ -69,6 +73,7 @@ pub(super) struct Remote {
     pub(super) replicated_bytes: u64,
     pub(super) copied_bytes: u64,
     pub(super) zeroed_bytes: u64,
+    pub(super) equal_bytes: u64,
     /// The generation of the data here, which the target is given with the beginning of a resync.
     pub(super) generation: u64,
     /// The one that the target holds.
@@ -76,11 +81,19 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(dirty: Map, capacity: usize, every_chunk: bool, generation: u64) -> Result<Self> {
+    pub(super) fn new(
+        dirty: Map,
+        doubtful: Bitmap<KVVec<u64>>,
+        capacity: usize,
+        every_chunk: bool,
+        generation: u64,
+    ) -> Result<Self> {
         Ok(Self {
             live: false,
             draining: false,
             dirty,
+            doubtful,
+            compares: false,
             every_chunk,
             changes: 0,
             connection: 0,
@@ -93,6 +106,7 @@ impl Remote {
             replicated_bytes: 0,
             copied_bytes: 0,
             zeroed_bytes: 0,
+            equal_bytes: 0,
             theirs: 0,
         })
     }
@@ -110,6 +124,28 @@ impl Remote {
         }
     }
 
+    /// The target was asked whether it holds the data of a request, and does not: the request is queued anew.
+    pub(super) fn queue_again(&mut self, slot: Slot, request: &mut Request) {
+        request.kind = Some(if request.zero { Kind::Zeroes } else { Kind::Write });
+        request.seq = self.next_seq;
+        self.next_seq = self.next_seq.wrapping_add(1);
+        // It left its place in the queue when it was sent.
+        let _ = self.queue.push(slot);
+    }
+
+    /// Whether a chunk is to be compared before it is copied.
+    pub(super) fn is_doubtful(&self, chunk: u64) -> bool {
+        self.compares && self.doubtful.get(chunk)
+    }
+
+    /// Marks chunks, words of a map from `first` on, that the target may well hold already.
+    pub(super) fn doubt(&mut self, first: usize, words: impl Fn(usize) -> u64, count: usize) {
+        let Self { dirty, doubtful, .. } = self;
+        let new = |index: usize| words(index) & !dirty.map().word(first.saturating_add(index));
+        doubtful.merge(first, (0..count).map(new));
+        dirty.merge(first, (0..count).map(words));
+    }
+
     /// Application writes stop going to the target.
     fn leave(&mut self) {
         self.live = false;
@@ -124,6 +160,11 @@ impl Volume {
     /// What the target holds, as it greeted or was told since.
     pub(crate) fn set_theirs(&self, generation: u64) {
         self.state.lock().remote.theirs = generation;
+    }
+
+    /// Whether the target can compare.
+    pub(crate) fn set_compares(&self, compares: bool) {
+        self.state.lock().remote.compares = compares;
     }
 
     /// The data here has another generation.
@@ -192,16 +233,21 @@ impl Volume {
         state.remote.replicated_bytes = 0;
         state.remote.copied_bytes = 0;
         state.remote.zeroed_bytes = 0;
+        state.remote.equal_bytes = 0;
     }
 
-    /// Marks every chunk: nothing is known of what the target holds.
+    /// Marks every chunk: nothing is known of what the target holds, and everything is copied.
     pub(crate) fn mark_all(&self) {
-        self.state.lock().remote.dirty.set_all();
+        let mut state = self.state.lock();
+        state.remote.dirty.set_all();
+        state.remote.doubtful.clear_all();
     }
 
-    /// Adds what the target wrote itself; words of its map from `first` on.
-    pub(crate) fn merge(&self, first: usize, words: impl Iterator<Item = u64>) {
-        self.state.lock().remote.dirty.merge(first, words);
+    /// Adds what the target may have written itself; words of its map from `first` on. Most of what it was about to
+    /// write when it lost power is the same here.
+    pub(crate) fn merge(&self, first: usize, words: &[u64]) {
+        let word = |index: usize| words.get(index).copied().unwrap_or(0);
+        self.state.lock().remote.doubt(first, word, words.len());
     }
 
     /// Words of what this side may have written and the other does not know of, for telling it to the source.
@@ -228,6 +274,7 @@ impl Volume {
             replicated_bytes: state.remote.replicated_bytes,
             copied_bytes: state.remote.copied_bytes,
             zeroed_bytes: state.remote.zeroed_bytes,
+            equal_bytes: state.remote.equal_bytes,
             intent_chunks: state.log.intent_chunks(),
         }
     }

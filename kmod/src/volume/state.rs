@@ -39,6 +39,8 @@ pub(super) struct Request {
     /// The chunks whose marks go when the copy is confirmed.
     pub(super) clears: Range<u64>,
     pub(super) kind: Option<Kind>,
+    /// The data of the copy is all zero.
+    pub(super) zero: bool,
     pub(super) flags: Flags,
     pub(super) offset: u64,
     pub(super) len: u64,
@@ -68,8 +70,17 @@ pub(crate) struct Counters {
     pub(crate) copied_bytes: u64,
     /// Those of them that were zero, and sent without data.
     pub(crate) zeroed_bytes: u64,
+    /// Bytes that the resync found to be the same on the target.
+    pub(crate) equal_bytes: u64,
     /// Chunks that a crash now would make dirty.
     pub(crate) intent_chunks: u64,
+}
+
+impl Counters {
+    /// Bytes that the resync is done with.
+    pub(crate) fn resynced(&self) -> u64 {
+        self.copied_bytes.saturating_add(self.equal_bytes)
+    }
 }
 
 /// Everything that is under way on a volume.
@@ -110,7 +121,7 @@ impl State {
             inflight: Inflight::new(entries),
             requests,
             overflow: BioList::new(),
-            remote: Remote::new(maps.dirty, capacity, every_chunk, generation)?,
+            remote: Remote::new(maps.dirty, maps.doubtful, capacity, every_chunk, generation)?,
             log: Log::new(maps.intent, maps.written, capacity)?,
             applications: 0,
             copies: 0,
@@ -187,6 +198,14 @@ impl State {
             return;
         }
         self.remote_done(slot, ended);
+    }
+
+    /// The target holds something else than what it was asked about, and gets the data.
+    pub(super) fn send_again(&mut self, slot: Slot) {
+        let Self { requests, remote, .. } = self;
+        if let Some(request) = requests.get_mut(slot.index()) {
+            remote.queue_again(slot, request);
+        }
     }
 
     /// It is on record what the leg misses.

@@ -1101,7 +1101,7 @@ pub struct Leg {
     pub retry_ms: Option<u64>,
     /// Requests sent or queued and not yet confirmed.
     pub in_flight: Option<u32>,
-    /// Bytes that resyncs did not have to copy, since they were not marked.
+    /// Bytes that resyncs did not have to copy, since they were not marked, or compared and the same.
     pub skipped_bytes: Option<u64>,
     /// Bytes of resyncs that were all zero and were sent as such, without data.
     pub zeroed_bytes: Option<u64>,

@@ -270,7 +270,7 @@ fn leg_details(leg: &Leg) -> Vec<(&'static str, String)> {
         count("Dirty chunks", told.dirty_chunks),
         count("Resyncs", told.resyncs),
         amount("Resynchronized", told.resynced_bytes),
-        amount("Skipped, not marked", told.skipped_bytes),
+        amount("Skipped, the same", told.skipped_bytes),
         amount("Sent as zeroes", told.zeroed_bytes),
         amount("Replicated", told.replicated_bytes),
         amount("Sent", told.sent_bytes),

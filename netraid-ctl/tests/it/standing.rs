@@ -134,7 +134,7 @@ fn the_details_tell_where_the_metadata_is_and_what_it_says() {
         "\tMetadata writes: 12\n",
         "\tGeneration: 0000000000000abc\n",
         "\tChunks in flight: 5\n",
-        "\t\tSkipped, not marked: 3M\n",
+        "\t\tSkipped, the same: 3M\n",
         "\t\tSent as zeroes: 64K\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");

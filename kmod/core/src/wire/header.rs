@@ -4,7 +4,9 @@
 
 use super::codec::{Reader, Writer};
 use super::{Flags, Kind, WireError, HEADER_LEN, MAGIC, MAX_CONTROL, MAX_PAYLOAD, VERSION};
-use super::{ACKS_MAX, ACK_LEN, HELLO_MIN_LEN, MAP_MAX_LEN, REFUSE_MIN_LEN, REPLY_MIN_LEN, WELCOME_MIN_LEN};
+use super::{
+    ACKS_MAX, ACK_LEN, DIGEST_LEN, HELLO_MIN_LEN, MAP_MAX_LEN, REFUSE_MIN_LEN, REPLY_MIN_LEN, WELCOME_MIN_LEN,
+};
 use crate::crc32c::crc32c;
 use crate::units::is_sector_aligned;
 
@@ -147,7 +149,7 @@ impl Header {
     /// Checks that a range is made of whole sectors and, for what carries data, not too long.
     fn check_range(&self) -> Result<(), WireError> {
         let Self { kind, offset, span, .. } = *self;
-        let carries_data = matches!(kind, Kind::Write | Kind::Read | Kind::ReadReply);
+        let carries_data = matches!(kind, Kind::Write | Kind::Read | Kind::ReadReply | Kind::Compare);
         let aligned = is_sector_aligned(offset) && is_sector_aligned(span);
         let too_long = carries_data && span > u64::from(MAX_PAYLOAD);
         if kind.has_range() && (span == 0 || !aligned || too_long) {
@@ -217,6 +219,7 @@ const fn length_limits(kind: Kind) -> (u32, u32) {
         Kind::ReadReply => (0, MAX_PAYLOAD),
         Kind::Ack => (bytes(ACK_LEN), bytes(ACK_LEN * ACKS_MAX)),
         Kind::Map => (0, bytes(MAP_MAX_LEN)),
+        Kind::Compare => (bytes(DIGEST_LEN), bytes(DIGEST_LEN)),
         Kind::Flush
         | Kind::Discard
         | Kind::Zeroes

@@ -49,11 +49,13 @@ pub enum Kind {
     ReadReply = 19,
     /// The target asks the source to change places with it.
     Takeover = 20,
+    /// Is this what the disk holds there?
+    Compare = 21,
 }
 
 impl Kind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Hello,
         Self::Welcome,
         Self::Refuse,
@@ -74,6 +76,7 @@ impl Kind {
         Self::Read,
         Self::ReadReply,
         Self::Takeover,
+        Self::Compare,
     ];
 
     /// The number on the wire.
@@ -91,7 +94,10 @@ impl Kind {
     /// Whether it is a request on a range of the device, which is acknowledged with its handle.
     #[must_use]
     pub const fn is_request(self) -> bool {
-        matches!(self, Self::Write | Self::Flush | Self::Discard | Self::Zeroes)
+        matches!(
+            self,
+            Self::Write | Self::Flush | Self::Discard | Self::Zeroes | Self::Compare
+        )
     }
 
     /// Whether `offset` and `span` are a range of the device.
@@ -99,7 +105,7 @@ impl Kind {
     pub const fn has_range(self) -> bool {
         matches!(
             self,
-            Self::Write | Self::Discard | Self::Zeroes | Self::Read | Self::ReadReply
+            Self::Write | Self::Discard | Self::Zeroes | Self::Read | Self::ReadReply | Self::Compare
         )
     }
 
@@ -111,6 +117,7 @@ impl Kind {
             Self::Write | Self::Discard => durable,
             Self::Zeroes => durable | Flags::NOUNMAP.0,
             Self::Map => Flags::LAST.0,
+            Self::Compare => Flags::RESYNC.0,
             _ => 0,
         })
     }

@@ -9,6 +9,9 @@ use crate::name::{Text, TEXT_MAX};
 /// Bytes of one [`Ack`].
 pub const ACK_LEN: usize = 16;
 
+/// Bytes of the SHA-256 digest that a [`Kind::Compare`] carries.
+pub const DIGEST_LEN: usize = 32;
+
 /// Most [`Ack`]s in one message.
 pub const ACKS_MAX: usize = 64;
 
@@ -35,6 +38,8 @@ pub enum AckStatus {
     NoSpace,
     /// The disk of the target cannot do that.
     Unsupported,
+    /// The answer to a [`Kind::Compare`] where the target holds something else.
+    Differs,
     /// A status of a later version; it counts as an error.
     Unknown(u32),
 }
@@ -48,6 +53,7 @@ impl AckStatus {
             Self::IoError => 1,
             Self::NoSpace => 2,
             Self::Unsupported => 3,
+            Self::Differs => 4,
             Self::Unknown(number) => number,
         }
     }
@@ -60,6 +66,7 @@ impl AckStatus {
             1 => Self::IoError,
             2 => Self::NoSpace,
             3 => Self::Unsupported,
+            4 => Self::Differs,
             other => Self::Unknown(other),
         }
     }

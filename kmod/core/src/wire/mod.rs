@@ -43,6 +43,10 @@
 //! | Read | 18 | source | | what is read |
 //! | ReadReply | 19 | target | the data | where it is from |
 //! | Takeover | 20 | target | | |
+//! | Compare | 21 | source | SHA-256 of the data | where it is |
+//!
+//! A Compare is acknowledged with [`AckStatus::Ok`] where the disk of the target holds data of this
+//! digest, with [`AckStatus::Differs`] where it does not; a Write of the same range follows then.
 //!
 //! Read and ReadReply are reserved: they decode, and a receiver that has no use for them answers
 //! as to an unexpected message.
@@ -76,7 +80,7 @@ pub use header::Header;
 pub use hello::{Hello, HELLO_LEN, HELLO_MIN_LEN};
 pub use kind::{Flags, Kind};
 pub use message::{map_words, Ack, AckStatus, Reply, ReplyStatus};
-pub use message::{ACKS_MAX, ACK_LEN, MAP_MAX_LEN, MAP_MAX_WORDS, REPLY_MAX_LEN, REPLY_MIN_LEN};
+pub use message::{ACKS_MAX, ACK_LEN, DIGEST_LEN, MAP_MAX_LEN, MAP_MAX_WORDS, REPLY_MAX_LEN, REPLY_MIN_LEN};
 pub use refuse::{Refuse, RefuseCode, REFUSE_MAX_LEN, REFUSE_MIN_LEN};
 pub use welcome::{Welcome, WELCOME_LEN, WELCOME_MIN_LEN};
 
@@ -122,4 +126,9 @@ pub mod features {
     pub const GENERATIONS: u64 = 1 << 6;
     /// Reserved: several streams for one leg.
     pub const STREAMS: u64 = 1 << 7;
+    /// Chunks that may well be the same are compared before they are copied: Compare.
+    pub const COMPARE: u64 = 1 << 8;
+
+    /// What this version offers.
+    pub const OFFERED: u64 = COMPARE;
 }

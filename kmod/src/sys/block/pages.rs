@@ -6,7 +6,7 @@ use super::{bioset::result_of, BioSet, Child, IoResult, LowerDisk, Op};
 use crate::sys::bind;
 use core::{mem::ManuallyDrop, ptr::NonNull};
 use kernel::{bindings, prelude::*, sync::Arc};
-use netraid_core::units::SECTOR_SIZE;
+use netraid_core::{units::SECTOR_SIZE, wire::DIGEST_LEN};
 
 /// Pages of which a number can always be had.
 ///
@@ -112,6 +112,14 @@ impl<C> PagedBio<C> {
     pub(crate) fn is_zero(&self) -> bool {
         // SAFETY: The bio is ours and not in flight; its pages hold as many bytes as its table says.
         unsafe { bind::netraid_bio_is_zero(self.child.as_ptr()) }
+    }
+
+    /// SHA-256 of its bytes. May sleep in so far as it takes long: a megabyte takes milliseconds.
+    pub(crate) fn digest(&self) -> [u8; DIGEST_LEN] {
+        let mut digest = [0; DIGEST_LEN];
+        // SAFETY: As above; the digest has room for SHA-256.
+        unsafe { bind::netraid_bio_sha256(self.child.as_ptr(), digest.as_mut_ptr()) };
+        digest
     }
 
     /// The raw bio, rewound to its first byte.
