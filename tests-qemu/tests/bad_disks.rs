@@ -3,12 +3,12 @@
 //! netraid-ctl is not asked, and what is on the disk stays.
 
 use anyhow::{ensure, Result};
-use tests_qemu::{workload::Plan, Cluster, Disk, Node, Workload};
+use tests_qemu::{workload::Plan, Cluster, Disk, Node, Workload, MIB};
 
 use crate::{
     bypass,
     harness::{case, Case, SOON},
-    mirror::{self, Mirror},
+    mirror::{self, refused, Mirror},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_disk_held_by_md_or_device_mapper_is_refused),
     case!(a_write_protected_disk_is_refused),
     case!(a_disk_without_capacity_is_refused),
+    case!(a_disk_that_was_replaced_by_one_of_the_same_size_is_refused_and_stays_as_it_is),
     case!(a_disk_with_a_used_partition_and_a_partition_of_a_used_disk_are_refused),
     case!(a_target_disk_smaller_by_one_sector_is_refused_with_both_sizes).smoke(),
     case!(a_target_disk_of_the_same_size_or_larger_mirrors_the_size_of_the_source),
@@ -334,5 +335,52 @@ fn a_target_disk_of_the_same_size_or_larger_mirrors_the_size_of_the_source(clust
     // What lies behind the end of the mirror is none of its business.
     let vde = adam.disk("vde")?;
     ensure!(vde.read(eve.disk("vdb")?.size(), tail.len() as u64)? == tail);
+    Ok(())
+}
+
+/// Makes /dev/mapper/disk of `disk`, with a number of its own.
+fn put_in(node: &Node, disk: &str, number: &str) -> Result<()> {
+    let table = format!("0 {} linear /dev/{disk} 0", node.disk(disk)?.size() / 512);
+    // There is no udev to make the device node.
+    node.sh(&format!(
+        "dmsetup create disk --uuid {number} --table '{table}' && dmsetup mknodes disk"
+    ))
+    .ok()?;
+    Ok(())
+}
+
+/// What is remembered of one disk is not believed of another.
+///
+/// Covers: S56.
+fn a_disk_that_was_replaced_by_one_of_the_same_size_is_refused_and_stays_as_it_is(cluster: &Cluster) -> Result<()> {
+    let eve = cluster.node(0);
+    put_in(eve, "vdb", "one")?;
+    eve.ctl("create data --disk /dev/mapper/disk").ok()?;
+    eve.sh("echo mine > /dev/netraid0 && sync").ok()?;
+    for (out, back) in [("down data", "up data"), ("stop data", "start data")] {
+        eve.ctl(out).ok()?;
+        eve.sh("dmsetup remove --retry disk").ok()?;
+        put_in(eve, "vdc", "two")?;
+        let content = eve.disk("vdc")?.sha256(64 * MIB)?;
+        refused(
+            eve,
+            back,
+            &[
+                "is not the disk it was",
+                "uuid:one",
+                "uuid:two",
+                "netraid-ctl delete data",
+            ],
+        )?;
+        eve.sh("test ! -e /dev/netraid0").ok()?;
+        ensure!(eve.disk("vdc")?.sha256(64 * MIB)? == content);
+        // The old one is still believed.
+        eve.sh("dmsetup remove --retry disk").ok()?;
+        put_in(eve, "vdb", "one")?;
+        eve.ctl(back).ok()?;
+        eve.sh("test \"$(head -c4 /dev/netraid0)\" = mine").ok()?;
+    }
+    eve.ctl("delete data").ok()?;
+    eve.sh("dmsetup remove --retry disk").ok()?;
     Ok(())
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Bringing a mirror that is configured back into the kernel, and into service there.
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{anyhow, Context as _, Result};
@@ -9,6 +11,7 @@ use super::peers::Peers;
 use super::support::{by_name, look, new_step, with_node};
 use crate::addr;
 use crate::config::{Metadata, MirrorConfig, Store};
+use crate::disk::{identity, Block, Kind, Table};
 use crate::env::Env;
 use crate::error::refused;
 use crate::gen::{self, cmd, Role, StartMode};
@@ -47,17 +50,25 @@ impl Start {
 /// Says why it cannot be loaded; `action` completes "cannot ...".
 pub(super) fn loaded(name: &str, client: &mut Client, env: &mut Env<'_>, action: &str) -> Result<Mirror> {
     let found = client.find(name).map_err(|error| refused(action, error, |_| None))?;
-    if let Some(mirror) = found {
-        return Ok(Mirror::from(mirror));
+    let found = found.map(Mirror::from);
+    if let Some(mirror) = found.as_ref().filter(|mirror| in_service(mirror)) {
+        return Ok(mirror.clone());
     }
-    let config = Store::new(env.paths)
-        .load(name)
-        .with_context(|| format!("cannot {action}"))?;
-    let Some(config) = config else {
+    let store = Store::new(env.paths);
+    let config = store.load(name);
+    if let Some(mirror) = found {
+        // Its disk was released, and may be another one by now.
+        if let Ok(Some(config)) = config {
+            is_same_disk(&config, &store, env).with_context(|| format!("cannot {action}"))?;
+        }
+        return Ok(mirror);
+    }
+    let Some(config) = config.with_context(|| format!("cannot {action}"))? else {
         return Err(anyhow!(
             "cannot {action}: there is no mirror {name} on this machine; `netraid-ctl list` lists those there are"
         ));
     };
+    is_same_disk(&config, &store, env).with_context(|| format!("cannot {action}"))?;
     let request = attach(&config, env).with_context(|| format!("cannot {action}"))?;
     let bitmap = match config.metadata() {
         Metadata::Path(path) | Metadata::NoBitmap(path) => path,
@@ -68,6 +79,48 @@ pub(super) fn loaded(name: &str, client: &mut Client, env: &mut Env<'_>, action:
         refused(&action, error, |errno| new_step(errno).map(str::to_owned))
     })?;
     look(client, name, action)
+}
+
+/// The disk or partition at a path.
+pub(super) fn block_at<'a>(table: &'a Table, path: &str, env: &Env<'_>) -> Option<&'a Block> {
+    match env.host.stat(Path::new(path)) {
+        Ok(Kind::Block(device)) => table.find(device),
+        _ => None,
+    }
+}
+
+/// Whether the disk of a mirror is the one it was made of. What is remembered of the content of one does not hold for
+/// another. A disk that is not there is left to the kernel.
+fn is_same_disk(config: &MirrorConfig, store: &Store, env: &Env<'_>) -> Result<()> {
+    let Some(known) = &config.disk_id else { return Ok(()) };
+    let table = Table::read(env.host, &HashMap::new());
+    let Some(block) = block_at(&table, &config.disk, env) else {
+        return Ok(());
+    };
+    let now = identity(env.host, &table, block);
+    if now.as_ref() == Some(known) {
+        return Ok(());
+    }
+    let (name, disk, path) = (&config.name, &config.disk, store.path(&config.name));
+    let now = now.unwrap_or_else(|| "one without a number".to_owned());
+    let moved = table
+        .iter()
+        .find(|(block, _)| identity(env.host, &table, block).as_ref() == Some(known));
+    let next = match moved {
+        Some((there, _)) => format!(
+            "that one is {} now; write that into {}, or better a path below /dev/disk/by-id",
+            there.path(),
+            path.display()
+        ),
+        None => format!(
+            "put the old one back; to go on with this one, `netraid-ctl delete {name}` and make the mirror anew, which \
+             copies everything. If it is the same disk with another number, remove `disk-id` from {}",
+            path.display()
+        ),
+    };
+    Err(anyhow!(
+        "{disk} is not the disk it was: {known} was given to mirror {name}, this is {now}; {next}"
+    ))
 }
 
 /// The request that loads a mirror from its metadata.

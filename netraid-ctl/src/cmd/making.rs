@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What `create` and `join` share: a new mirror with its metadata and its configuration, all of it or nothing.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use anyhow::{anyhow, Context as _, Result};
 
+use super::load::block_at;
 use super::support::{by_name, new_step, usable_disk, with_listen, with_node};
 use crate::cli::Place;
 use crate::config::{MadeAs, Metadata, MirrorConfig, Store};
 use crate::defaults::Defaults;
-use crate::disk::{Kind, Table};
+use crate::disk::{identity, Table};
 use crate::env::Env;
 use crate::error::refused;
 use crate::gen::{self, cmd, Role};
@@ -77,7 +79,11 @@ impl Plan {
         config.id = args.id;
         config.heartbeat = args.liveness.heartbeat;
         config.timeout = args.liveness.timeout;
-        let size = size_of(&disk, env).ok_or_else(|| anyhow!("cannot {action}: the size of {disk} is not known"))?;
+        let table = Table::read(env.host, &HashMap::new());
+        let block = block_at(&table, &disk, env);
+        let block = block.ok_or_else(|| anyhow!("cannot {action}: the size of {disk} is not known"))?;
+        let size = block.size;
+        config.disk_id = identity(env.host, &table, block);
         Ok(Self {
             config,
             no_full_sync: args.no_full_sync || defaults.no_full_sync,
@@ -169,15 +175,6 @@ pub(super) fn tell_metadata(config: &MirrorConfig, env: &mut Env<'_>) -> io::Res
             "It has no bitmap, so that every resync copies everything; its role is kept in {path}."
         ),
     }
-}
-
-/// Bytes of a disk.
-fn size_of(disk: &str, env: &Env<'_>) -> Option<u64> {
-    let Ok(Kind::Block(device)) = env.host.stat(Path::new(disk)) else {
-        return None;
-    };
-    let table = Table::read(env.host, &std::collections::HashMap::new());
-    table.find(device).map(|block| block.size)
 }
 
 /// Whether the name is free, in the kernel and in the configuration.

@@ -34,6 +34,9 @@ pub struct MirrorConfig {
     pub id: Option<u32>,
     /// Path of the disk.
     pub disk: String,
+    /// What tells the disk from others, where the system knows; see [`crate::disk::identity`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_id: Option<String>,
     /// The role it was made in.
     pub role: MadeAs,
     /// `internal`, `none`, or the path of the file or block device with the metadata.
@@ -115,6 +118,7 @@ impl MirrorConfig {
             name: name.to_owned(),
             id: None,
             disk: disk.to_owned(),
+            disk_id: None,
             role,
             bitmap,
             state,

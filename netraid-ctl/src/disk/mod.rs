@@ -4,6 +4,7 @@
 //! The kernel refuses a disk in use by itself, with EBUSY. What is here knows by whom.
 
 mod host;
+mod identity;
 mod stack;
 mod table;
 
@@ -13,6 +14,7 @@ use std::path::Path;
 use thiserror::Error;
 
 pub use host::{Device, Host, Kind, System};
+pub use identity::identity;
 pub use stack::carriers;
 pub use table::{Block, Table};
 

@@ -55,6 +55,37 @@ pub(crate) fn said(ran: &Ran, status: u8, out: &str) {
     assert_eq!((ran.status, ran.out.as_str()), (status, out), "{}", ran.err);
 }
 
+/// What is remembered of a disk does not hold for another one at the same path, be it of the same size.
+#[test]
+fn a_disk_that_was_replaced_is_not_taken_for_the_old_one() {
+    let (mut machine, fake) = (Machine::default(), Fake::new(vec![]));
+    machine.file("/sys/class/block/vdb/serial", "ONE\n");
+    made(&machine, &fake, "create data --disk /dev/vdb");
+    assert!(machine.config("data").unwrap().contains("disk-id = \"serial:ONE\""));
+    let mut world = fake.0.borrow_mut();
+    world.mirrors.clear();
+    world.requests.clear();
+    drop(world);
+    remembers(&fake, |_| {});
+    machine.file("/sys/class/block/vdb/serial", "TWO\n");
+    let ran = run_on(&machine, &fake, "up data");
+    assert_eq!(ran.status, 2, "{}", ran.err);
+    for part in [
+        "/dev/vdb is not the disk it was: serial:ONE was given to mirror data, this is serial:TWO",
+        "netraid-ctl delete data",
+        "remove `disk-id`",
+    ] {
+        assert!(ran.err.contains(part), "{part} in {}", ran.err);
+    }
+    assert!(commands(&fake).is_empty(), "the kernel was asked");
+    // It has another path now.
+    machine.file("/sys/class/block/vdd/serial", "ONE\n");
+    let ran = run_on(&machine, &fake, "up data");
+    assert!(ran.err.contains("that one is /dev/vdd now"), "{}", ran.err);
+    machine.file("/sys/class/block/vdb/serial", "ONE\n");
+    assert_eq!(run_on(&machine, &fake, "up data").status, 0);
+}
+
 #[test]
 fn after_a_restart_a_mirror_comes_up_in_the_role_it_had() {
     let (machine, fake) = restarted(&[("data", "/dev/vdb")]);
