@@ -13,6 +13,8 @@ use std::{
 use anyhow::{bail, Result};
 use netraid_guest::blocks::Found;
 
+use crate::patience::scaled;
+
 /// What one run of the writer has reported so far.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
@@ -160,7 +162,7 @@ impl Acks {
         let (mut runs, waited) = self
             .runs
             .1
-            .wait_timeout_while(runs, timeout, |runs| !enough(runs.entry(seed).or_default()))
+            .wait_timeout_while(runs, scaled(timeout), |runs| !enough(runs.entry(seed).or_default()))
             .unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             let run = runs.entry(seed).or_default();

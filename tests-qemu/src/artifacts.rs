@@ -17,6 +17,9 @@ pub const VARIABLE: &str = "NETRAID_ARTIFACTS";
 pub struct Artifacts {
     /// Kernel release.
     pub kver: String,
+    /// Whether it is the debug kernel, which watches itself and is several times as slow.
+    #[serde(default)]
+    pub debug: bool,
     /// The kernel.
     pub vmlinuz: PathBuf,
     /// The folder `lib/modules/<kver>` with `modules.dep`.

@@ -30,6 +30,9 @@ const NAMES: [&str; 4] = ["eve", "adam", "abel", "seth"];
 const KERNEL_OPTIONS: &str = "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable \
      random.trust_cpu=on nokaslr 8250.nr_uarts=1";
 
+/// Least memory of a machine with the debug kernel, in MiB.
+const DEBUG_MEMORY: u64 = 1024;
+
 /// What a cluster is to be.
 #[derive(Clone, Debug)]
 pub struct ClusterSpec {
@@ -37,7 +40,7 @@ pub struct ClusterSpec {
     networks: usize,
     mtu: u32,
     memory: u64,
-    processors: u32,
+    processors: Option<u32>,
 }
 
 impl ClusterSpec {
@@ -50,8 +53,7 @@ impl ClusterSpec {
             networks: 1,
             mtu: 9000,
             memory: 512,
-            // An emulated machine is no faster with two.
-            processors: if qemu::has_kvm() { 2 } else { 1 },
+            processors: None,
         }
     }
 
@@ -90,7 +92,23 @@ impl ClusterSpec {
     /// Processors of each machine.
     #[must_use]
     pub fn processors(self, processors: u32) -> Self {
+        let processors = Some(processors);
         Self { processors, ..self }
+    }
+
+    /// What is left open, made to fit the kernel.
+    fn complete(&self, artifacts: &Artifacts) -> (u32, u64) {
+        // An emulated machine is no faster with two, but only with two can threads of a debug kernel get in each
+        // other's way everywhere.
+        let two = qemu::has_kvm() || artifacts.debug;
+        let processors = self.processors.unwrap_or(if two { 2 } else { 1 });
+        // A kernel that watches its memory needs some for that.
+        let memory = if artifacts.debug {
+            self.memory.max(DEBUG_MEMORY)
+        } else {
+            self.memory
+        };
+        (processors, memory)
     }
 }
 
@@ -100,6 +118,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     switches: Arc<Vec<Switch>>,
     dir: TempDir,
+    debug: bool,
 }
 
 impl Cluster {
@@ -163,7 +182,13 @@ impl Cluster {
                 mark: Mutex::new((0, 0)),
             });
         }
-        Ok(Self { nodes, switches, dir })
+        let debug = artifacts.debug;
+        Ok(Self {
+            nodes,
+            switches,
+            dir,
+            debug,
+        })
     }
 
     /// All machines.
@@ -182,6 +207,12 @@ impl Cluster {
     #[must_use]
     pub fn pair(&self) -> (&Node, &Node) {
         (&self.nodes[0], &self.nodes[1])
+    }
+
+    /// Whether the machines run the debug kernel.
+    #[must_use]
+    pub fn debug(&self) -> bool {
+        self.debug
     }
 
     /// The first network.
@@ -340,8 +371,9 @@ fn options(
         "-machine",
         "pc",
     ]);
-    add(qemu::accelerator(spec.processors));
-    add(&["-smp", &spec.processors.to_string(), "-m", &spec.memory.to_string()]);
+    let (processors, memory) = spec.complete(artifacts);
+    add(qemu::accelerator(processors));
+    add(&["-smp", &processors.to_string(), "-m", &memory.to_string()]);
     add(&[
         "-kernel",
         &artifacts.vmlinuz.display().to_string(),

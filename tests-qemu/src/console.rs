@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 /// Words that never appear on the console of a healthy machine.
-const COMPLAINTS: [&str; 19] = [
+const COMPLAINTS: [&str; 38] = [
     "WARNING:",
     "BUG:",
     "BUG at",
@@ -14,16 +14,35 @@ const COMPLAINTS: [&str; 19] = [
     "general protection",
     "possible circular locking",
     "possible recursive locking",
+    "possible deadlock",
     "inconsistent lock state",
+    "irq lock inversion",
+    "bad unlock balance",
+    "held lock freed",
+    "still has locks held",
+    "lock held when returning",
+    "Invalid wait context",
     "suspicious RCU usage",
+    "sleeping function called",
+    "scheduling while atomic",
     "blocked for more than",
     "detected stall",
     "self-detected stall",
+    "lockup",
     "KASAN",
+    "KCSAN",
+    "UBSAN",
+    "ODEBUG",
+    "list_add corruption",
+    "list_del corruption",
     "refcount_t",
     "unreferenced object",
+    "suspected memory leaks",
+    "leak detector disabled",
+    "locking correctness validator",
+    "lockdep is turned off",
     "Call Trace",
-    "rust_kernel: panicked",
+    "panicked at",
 ];
 
 /// Complaints of the emulator, not of the kernel: under load on the host a virtual processor
@@ -76,6 +95,50 @@ mod tests {
         let found = complaints(text);
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("fine") && found[0].ends_with('f'));
+    }
+
+    #[test]
+    fn what_a_debug_kernel_reports_is_a_complaint() {
+        for line in [
+            "WARNING: possible circular locking dependency detected",
+            "WARNING: possible recursive locking detected",
+            "WARNING: inconsistent lock state",
+            "WARNING: suspicious RCU usage",
+            "WARNING: bad unlock balance detected!",
+            "[ BUG: Invalid wait context ]",
+            "BUG: sleeping function called from invalid context at mm/slab.h:401",
+            "BUG: scheduling while atomic: netraid_desk/77/0x00000002",
+            "BUG: KASAN: slab-use-after-free in netraid_free+0x12/0x40 [netraid]",
+            "INFO: task netraid_send:99 blocked for more than 61 seconds.",
+            "rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+            "watchdog: BUG: soft lockup - CPU#1 stuck for 22s!",
+            "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "unreferenced object 0xffff888003b9c000 (size 512):",
+            "kmemleak: Kernel memory leak detector disabled",
+            "UBSAN: shift-out-of-bounds in block/bio.c:1:2",
+            "list_del corruption. prev->next should be ffff8880, but was 0",
+            "refcount_t: underflow; use-after-free.",
+            "ODEBUG: free active (active state 0) object: ffff8880 object type: timer_list",
+            "rust_kernel: panicked at kmod/src/volume/map.rs:7:9:",
+            "INFO: lockdep is turned off.",
+            "turning off the locking correctness validator.",
+        ] {
+            assert_eq!(complaints(&format!("[ 1.0] fine\n[ 2.0] {line}\n")).len(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_debug_kernel_that_starts_complains_of_nothing() {
+        for line in [
+            "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+            "kasan: KernelAddressSanitizer initialized (generic)",
+            "kmemleak: Kernel memory leak detector initialized (mem pool available: 15762)",
+            "rcu: \tRCU lockdep checking is enabled.",
+            "Running RCU self tests",
+        ] {
+            assert!(complaints(line).is_empty(), "{line}");
+        }
     }
 
     #[test]

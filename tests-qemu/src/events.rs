@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context as _, Result};
 use serde_json::Value;
 
-use crate::{node::Node, program::Job};
+use crate::{node::Node, patience::scaled, program::Job};
 
 /// A subscription to the events of a machine.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Events {
     ///
     /// When none comes within `timeout`; the error shows the last events.
     pub fn wait_for(&mut self, what: &str, timeout: Duration, mut wanted: impl FnMut(&Value) -> bool) -> Result<Value> {
-        let until = Instant::now() + timeout;
+        let until = Instant::now() + scaled(timeout);
         loop {
             while let Some(event) = self.seen.get(self.taken) {
                 self.taken += 1;
@@ -52,8 +52,7 @@ impl Events {
                     return Ok(event.clone());
                 }
             }
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.job.line(left).with_context(|| {
+            let line = self.job.line_until(until).with_context(|| {
                 let last = self.seen.len().saturating_sub(5);
                 let last: Vec<_> = self.seen[last..].iter().map(Value::to_string).collect();
                 format!(

@@ -7,7 +7,7 @@ use anyhow::{bail, Context as _, Result};
 use base64::{engine::general_purpose::STANDARD, Engine as _};
 use netraid_guest::proto::{Event, Op};
 
-use crate::node::Node;
+use crate::{node::Node, patience::scaled};
 
 const FILE: Duration = Duration::from_secs(60);
 
@@ -21,7 +21,7 @@ impl Node {
         let op = Op::ReadFile { path: path.to_owned() };
         match self
             .rpc()?
-            .call(op, FILE)
+            .call(op, scaled(FILE))
             .with_context(|| format!("on {}", self.name()))?
         {
             Event::File { data } => STANDARD.decode(data).context("decode the content"),
@@ -41,7 +41,7 @@ impl Node {
             mode,
         };
         self.rpc()?
-            .call(op, FILE)
+            .call(op, scaled(FILE))
             .with_context(|| format!("on {}", self.name()))?;
         Ok(())
     }

@@ -18,6 +18,7 @@ pub mod image;
 pub mod metadata;
 pub mod node;
 pub mod packet;
+pub mod patience;
 pub mod program;
 pub mod workload;
 

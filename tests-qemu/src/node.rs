@@ -22,6 +22,7 @@ use crate::{
     console,
     disk::Disk,
     events::Events,
+    patience::scaled,
     program::{Call, Output},
     qemu::Machine,
     rpc::Rpc,
@@ -201,7 +202,7 @@ impl Node {
         // No answer comes to this request.
         machine.rpc.send(Op::PowerOff)?;
         machine
-            .await_end(POWER_OFF)
+            .await_end(scaled(POWER_OFF))
             .with_context(|| format!("switch {} off", self.name()))
     }
 
@@ -315,7 +316,7 @@ impl Node {
         let marker = format!("console flushed {:x}", now().as_nanos());
         self.sh(&format!("echo '<0>{marker}' > /dev/kmsg")).ok()?;
         let log = self.console_log();
-        let until = now() + CONSOLE;
+        let until = now() + scaled(CONSOLE);
         while !console::read(&log).contains(&marker) {
             if now() > until {
                 bail!("the console of {} does not come", self.name());

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     node::Node,
+    patience::scaled,
     rpc::{Answers, Rpc},
 };
 
@@ -111,13 +112,14 @@ impl<'a> Call<'a> {
         let at = Location::caller();
         let words = self.words();
         let outcome = self.node.rpc().and_then(|rpc| {
-            let timeout_ms = u64::try_from(self.timeout.as_millis())?;
+            let timeout = scaled(self.timeout);
+            let timeout_ms = u64::try_from(timeout.as_millis())?;
             let op = Op::Exec {
                 program: self.program,
                 stdin: self.stdin,
                 timeout_ms,
             };
-            rpc.call(op, self.timeout + AGENT)
+            rpc.call(op, timeout + scaled(AGENT))
         });
         let name = self.node.name();
         let event = outcome.with_context(|| format!("{at}: run on {name}: {words}"))?;
@@ -201,7 +203,7 @@ impl<'a> Call<'a> {
                 acks,
             })
             .with_context(context)?;
-        match answers.next(AGENT).with_context(context)? {
+        match answers.next(scaled(AGENT)).with_context(context)? {
             Event::Started { .. } => {}
             other => bail!("{}: unexpected answer {other:?}", context()),
         }
@@ -236,10 +238,15 @@ impl Job {
     ///
     /// When neither comes within `timeout`, or the machine is off.
     pub fn line(&mut self, timeout: Duration) -> Result<Option<String>> {
+        self.line_until(Instant::now() + scaled(timeout))
+    }
+
+    /// The next line it writes before `until`; nothing when it has ended.
+    pub(crate) fn line_until(&mut self, until: Instant) -> Result<Option<String>> {
         if self.ended.is_some() {
             return Ok(None);
         }
-        let event = self.answers.next(timeout);
+        let event = self.answers.next(until.saturating_duration_since(Instant::now()));
         match event.with_context(|| format!("wait for a line of {}", self.describe()))? {
             Event::Line { text } => Ok(Some(text)),
             Event::Done { code, .. } => {
@@ -256,9 +263,9 @@ impl Job {
     ///
     /// When it does not end within `timeout`, or the machine is off.
     pub fn wait(&mut self, timeout: Duration) -> Result<(i32, Vec<String>)> {
-        let until = Instant::now() + timeout;
+        let until = Instant::now() + scaled(timeout);
         let mut lines = Vec::new();
-        while let Some(line) = self.line(until.saturating_duration_since(Instant::now()))? {
+        while let Some(line) = self.line_until(until)? {
             lines.push(line);
         }
         Ok((self.ended.unwrap_or(-1), lines))

@@ -25,6 +25,7 @@ use nix::{
 use crate::{
     acks::Acks,
     console,
+    patience::scaled,
     rpc::{Answers, Rpc},
 };
 
@@ -108,7 +109,7 @@ impl Machine {
     /// Waits until the agent takes requests.
     pub(crate) fn await_up(&self) -> Result<()> {
         let greeting = self.greeting.lock().unwrap_or_else(PoisonError::into_inner);
-        match greeting.next(BOOT).context("wait for the agent")? {
+        match greeting.next(scaled(BOOT)).context("wait for the agent")? {
             Event::Hello { .. } => Ok(()),
             other => bail!("the agent greets with {other:?}"),
         }

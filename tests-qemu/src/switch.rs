@@ -22,7 +22,7 @@ use std::{
 
 use anyhow::{bail, Context as _, Result};
 
-use crate::packet::Packet;
+use crate::{packet::Packet, patience::scaled};
 
 /// Largest frame QEMU hands over.
 const FRAME: usize = 70 * 1024;
@@ -247,7 +247,9 @@ impl Way<'_> {
         let (paths, waited) = self
             .shared
             .changed
-            .wait_timeout_while(paths, timeout, |paths| !enough(paths[self.from][self.to].traffic))
+            .wait_timeout_while(paths, scaled(timeout), |paths| {
+                !enough(paths[self.from][self.to].traffic)
+            })
             .unwrap_or_else(PoisonError::into_inner);
         let traffic = paths[self.from][self.to].traffic;
         if waited.timed_out() {

@@ -14,6 +14,7 @@ mod bitmap_map;
 mod boot;
 mod bypass;
 mod callers;
+mod cycles;
 mod data;
 mod device;
 mod dice;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         bitmap_map::CASES,
         boot::CASES,
         callers::CASES,
+        cycles::CASES,
         data::CASES,
         device::CASES,
         failover::CASES,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::{ensure, Context as _, Result};
 use serde_json::Value;
-use tests_qemu::{Chunks, Cluster, Metadata, Node, Output};
+use tests_qemu::{patience::scaled, Chunks, Cluster, Metadata, Node, Output};
 
 use crate::{
     harness::SOON,
@@ -178,7 +178,7 @@ pub(crate) fn number(node: &Node, name: &str) -> Result<u64> {
 ///
 /// When it is not so soon.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + SOON;
+    let end = Instant::now() + scaled(SOON);
     while !so()? {
         ensure!(Instant::now() < end, "waited {SOON:?} for {what}");
         // What is waited for happens in machines, which need the processor meanwhile.

@@ -10,12 +10,13 @@ use anyhow::{anyhow, Context as _, Result};
 use crate::apt::{version::Kernel, Apt};
 use crate::cache::{self, Lock};
 use crate::chroot::Chroot;
+use crate::debug;
 use crate::host::{self, Admin};
 use crate::kernel::{self, Series};
 use crate::paths::Paths;
 use crate::progress::{joined, Progress};
 use crate::roots::{build_root, Root};
-use crate::rustmeta;
+use crate::rustmeta::{self, Tools};
 
 /// Lists of packages that old serve as long as everything is cached.
 const LISTS_OLD: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -38,6 +39,44 @@ pub struct Env {
     pub guest_root: PathBuf,
     /// The root to build in.
     pub build: Chroot,
+    /// What is built with.
+    pub tools: Tools,
+}
+
+/// Where what is made for one kernel is kept.
+struct Place {
+    kernel: Kernel,
+    image: PathBuf,
+    kdir: PathBuf,
+    tools: Tools,
+}
+
+impl Place {
+    /// For `series`, made from Debian's `kernel`.
+    fn new(paths: &Paths, series: Series, kernel: &Kernel) -> Self {
+        if series == Series::Debug {
+            let kernel = debug::kernel(kernel);
+            Self {
+                image: debug::dir(paths, &kernel),
+                kdir: debug::tree(paths, &kernel),
+                tools: Tools::Llvm,
+                kernel,
+            }
+        } else {
+            Self {
+                image: kernel::image_dir(paths, kernel),
+                kdir: rustmeta::dir(paths, kernel),
+                tools: Tools::Gcc,
+                kernel: kernel.clone(),
+            }
+        }
+    }
+
+    /// Whether everything is there.
+    fn complete(&self, paths: &Paths) -> bool {
+        let (build, guest) = (Root::Build.dir(paths), Root::Guest.dir(paths));
+        [&build, &guest, &self.image, &self.kdir].iter().all(|dir| dir.exists())
+    }
 }
 
 /// Makes everything for the kernel of `series` that is not cached yet. None when Debian offers no such kernel.
@@ -53,25 +92,41 @@ pub fn ensure(paths: &Paths, series: Series, refresh: bool, progress: &Progress)
     cache::sweep(&lock, &kept, &admin)?;
     let apt = Apt::new(&paths.cache.join("apt"))?;
     apt.update(if refresh { Duration::ZERO } else { LISTS_OLD }, progress)?;
-    let cached = apt.kernel(series.name())?.filter(|kernel| complete(paths, kernel));
-    let kernel = match cached {
-        Some(kernel) => kernel,
+    let cached = apt
+        .kernel(series.name())?
+        .map(|kernel| Place::new(paths, series, &kernel))
+        .filter(|place| place.complete(paths));
+    let place = match cached {
+        Some(place) => place,
         None => {
             apt.update(LISTS_FRESH, progress)?;
             let Some(kernel) = apt.kernel(series.name())? else {
                 return Ok(None);
             };
-            make(&lock, paths, &apt, &admin, &kernel, progress)?;
-            kernel
+            let making = Making {
+                lock: &lock,
+                paths,
+                apt: &apt,
+                admin: &admin,
+                kernel: &kernel,
+                progress,
+            };
+            if series == Series::Debug {
+                making.debug()?;
+            } else {
+                making.stock()?;
+            }
+            Place::new(paths, series, &kernel)
         }
     };
     Ok(Some(Env {
-        image: kernel::image_dir(paths, &kernel),
-        kdir: rustmeta::dir(paths, &kernel),
+        image: place.image,
+        kdir: place.kdir,
         guest_root: Root::Guest.dir(paths),
         build: build_root(paths, &admin),
         paths: paths.clone(),
-        kernel,
+        kernel: place.kernel,
+        tools: place.tools,
     }))
 }
 
@@ -105,36 +160,68 @@ pub fn any(paths: &Paths, progress: &Progress) -> Result<Env> {
     ))
 }
 
-fn complete(paths: &Paths, kernel: &Kernel) -> bool {
-    [
-        Root::Build.dir(paths),
-        Root::Guest.dir(paths),
-        kernel::image_dir(paths, kernel),
-        rustmeta::dir(paths, kernel),
-    ]
-    .iter()
-    .all(|dir| dir.exists())
+/// What it takes to make what is missing for Debian's kernel `kernel`.
+#[derive(Clone, Copy)]
+struct Making<'a> {
+    lock: &'a Lock,
+    paths: &'a Paths,
+    apt: &'a Apt,
+    admin: &'a Admin,
+    kernel: &'a Kernel,
+    progress: &'a Progress,
 }
 
-/// Makes what is missing. The roots and the sources need nothing of each other, so they are made at the same time.
-fn make(lock: &Lock, paths: &Paths, apt: &Apt, admin: &Admin, kernel: &Kernel, progress: &Progress) -> Result<()> {
-    thread::scope(|scope| {
-        let build = scope.spawn(|| Root::Build.ensure(lock, paths, apt, admin, progress));
-        let image = scope.spawn(|| {
-            let guest = Root::Guest.ensure(lock, paths, apt, admin, progress)?;
-            kernel::ensure_image(lock, paths, apt, kernel, &Chroot::new(&guest, admin), progress)
-        });
-        let source = if rustmeta::dir(paths, kernel).exists() {
-            Ok(PathBuf::new())
-        } else {
-            kernel::ensure_source(lock, paths, apt, kernel, progress)
-        };
-        // All are waited for before the first failure is reported: none of them is left working behind its back.
-        let (build, image) = (joined(build.join()), joined(image.join()));
-        let (source, image) = (source?, image?);
-        build?;
-        let root = build_root(paths, admin);
-        rustmeta::ensure(lock, paths, kernel, &root, &source, &image.join("headers"), progress)?;
-        Ok(())
-    })
+impl Making<'_> {
+    fn root(self, root: Root) -> Result<PathBuf> {
+        root.ensure(self.lock, self.paths, self.apt, self.admin, self.progress)
+    }
+
+    fn source(self) -> Result<PathBuf> {
+        kernel::ensure_source(self.lock, self.paths, self.apt, self.kernel, self.progress)
+    }
+
+    /// Makes what is missing for Debian's kernel itself. The roots and the sources need nothing of each other, so they
+    /// are made at the same time.
+    fn stock(self) -> Result<()> {
+        let Self {
+            lock,
+            paths,
+            kernel,
+            progress,
+            ..
+        } = self;
+        thread::scope(|scope| {
+            let build = scope.spawn(|| self.root(Root::Build));
+            let image = scope.spawn(|| {
+                let guest = Chroot::new(&self.root(Root::Guest)?, self.admin);
+                kernel::ensure_image(lock, paths, self.apt, kernel, &guest, progress)
+            });
+            let source = if rustmeta::dir(paths, kernel).exists() {
+                Ok(PathBuf::new())
+            } else {
+                self.source()
+            };
+            // All are waited for before the first failure is reported: none of them is left working behind its back.
+            let (build, image) = (joined(build.join()), joined(image.join()));
+            let (source, image) = (source?, image?);
+            build?;
+            let root = build_root(paths, self.admin);
+            rustmeta::ensure(lock, paths, kernel, &root, &source, &image.join("headers"), progress)?;
+            Ok(())
+        })
+    }
+
+    /// Makes what is missing for the debug kernel.
+    fn debug(self) -> Result<()> {
+        thread::scope(|scope| {
+            let guest = scope.spawn(|| self.root(Root::Guest));
+            let build = self.root(Root::Build);
+            joined(guest.join())?;
+            build?;
+            let root = build_root(self.paths, self.admin);
+            let kernel = debug::kernel(self.kernel);
+            debug::ensure(self.lock, self.paths, &kernel, &root, || self.source(), self.progress)?;
+            Ok(())
+        })
+    }
 }

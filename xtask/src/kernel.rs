@@ -32,7 +32,7 @@ const NOT_UNPACKED: &[&str] = &[
     "*/tools/testing/*",
 ];
 
-/// A kernel series netraid supports.
+/// A kernel netraid is built for and tested on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Series {
     /// The default: the newest.
@@ -41,17 +41,20 @@ pub enum Series {
     /// What Debian's backports install by default.
     #[value(name = "7.2")]
     V7_2,
+    /// One that watches itself, built from the sources of the newest.
+    #[value(name = "debug")]
+    Debug,
 }
 
 impl Series {
-    /// All of them, the default first.
+    /// Debian's, the default first.
     pub const ALL: [Self; 2] = [Self::V7_3, Self::V7_2];
 
-    /// As it is written: `7.3`.
+    /// The series of Debian's kernel it is or is made from: `7.3`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::V7_3 => "7.3",
+            Self::V7_3 | Self::Debug => "7.3",
             Self::V7_2 => "7.2",
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds `netraid.ko` by the kernel's own build system and checks that it fits the distributed kernel.
+//! Builds `netraid.ko` by the kernel's own build system and checks that it fits the kernel it is for.
 //!
 //! The checkout stays clean: Kbuild puts everything it makes into a directory of its own (`MO=`), which makes the next
 //! build incremental.
@@ -46,7 +46,7 @@ pub fn build(env: &Env, progress: &Progress) -> Result<Module> {
             .args(["--strip-debug", "-o", "/mnt/netraid.ko.new", "/out/netraid.ko"])
             .run(step)?;
         fs::rename(built.join("netraid.ko.new"), &file).with_context(|| format!("cannot write {}", file.display()))?;
-        verify(env, &root, step).context("netraid.ko would not work on the distributed kernel")?;
+        verify(env, &root, step).context("netraid.ko would not work on this kernel")?;
         let info = root.cmd("modinfo").arg("/out/netraid.ko").run(step)?;
         Ok(Module { file, info })
     })
@@ -100,7 +100,7 @@ fn root(env: &Env) -> Chroot {
 }
 
 fn kbuild(env: &Env, root: &Chroot, goals: &[&str], log: &Path, step: &Step) -> Result<()> {
-    let outcome = rustmeta::make(root, &env.kernel)
+    let outcome = rustmeta::make(root, &env.kernel, env.tools)
         .args(["M=/netraid", "MO=/out"])
         .args(goals.iter().copied())
         .log(log)

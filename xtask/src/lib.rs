@@ -13,11 +13,13 @@ pub mod check;
 pub mod chroot;
 pub mod cmd;
 pub mod codegen;
+pub mod debug;
 pub mod demo;
 pub mod env;
 pub mod guest;
 pub mod host;
 pub mod house;
+pub mod kconfig;
 pub mod kernel;
 pub mod kmod;
 pub mod paths;
@@ -80,6 +82,7 @@ pub fn build(env: &Env, programs: Programs, progress: &Progress) -> Result<Built
     guest::ynl(env, &ynl)?;
     let artifacts = Artifacts {
         kver: env.kernel.kver.clone(),
+        debug: env.tools == rustmeta::Tools::Llvm,
         vmlinuz: env.image.join("vmlinuz"),
         modules: env.image.join("lib/modules").join(&env.kernel.kver),
         guest_root: env.guest_root.clone(),

@@ -73,7 +73,7 @@ enum Command {
     Test {
         /// Names, or parts of names, of tests
         names: Vec<String>,
-        /// Only on this kernel [default: everything on 7.3, a chosen part on 7.2]
+        /// Only on this kernel [default: everything on 7.3, a chosen part on 7.2 and on the debug kernel]
         #[arg(long)]
         kernel: Option<Series>,
         /// List the tests that run in virtual machines
@@ -84,7 +84,7 @@ enum Command {
 
 #[derive(Args)]
 struct KernelArg {
-    /// Series of the kernel
+    /// Which kernel
     #[arg(long, default_value = "7.3")]
     kernel: Series,
 }

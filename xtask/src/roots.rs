@@ -15,11 +15,13 @@ use crate::progress::Progress;
 /// Changed when roots are made in another way, so that old ones are not used any more.
 const RECIPE: &str = "1";
 
-/// What the kernel's build system needs for a module in Rust and C, and Python for the code generator.
+/// What the kernel's build system needs for a module in Rust and C, Python for the code generator, and clang for debug
+/// kernels.
 const BUILD_PACKAGES: &[&str] = &[
     "bc",
     "bindgen",
     "bison",
+    "clang-19",
     "cpio",
     "flex",
     "gcc-14",
@@ -28,6 +30,8 @@ const BUILD_PACKAGES: &[&str] = &[
     "libdw-dev",
     "libelf-dev",
     "libssl-dev",
+    "lld-19",
+    "llvm-19",
     "make",
     "pahole",
     "python3",

@@ -24,8 +24,24 @@ use crate::symbols;
 /// Changed when trees are prepared in another way, so that old ones are not used any more.
 const RECIPE: &str = "1";
 
-/// The compiler Debian builds its kernels with.
-pub const CC: &str = "x86_64-linux-gnu-gcc-14";
+/// What a kernel is built with, and so its modules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tools {
+    /// What Debian builds its kernels with.
+    Gcc,
+    /// clang, of the version that Debian's rustc is built on.
+    Llvm,
+}
+
+impl Tools {
+    /// How `make` is told.
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Gcc => "CC=x86_64-linux-gnu-gcc-14",
+            Self::Llvm => "LLVM=-19",
+        }
+    }
+}
 
 /// Where the tree for `kernel` is kept.
 #[must_use]
@@ -36,11 +52,11 @@ pub fn dir(paths: &Paths, kernel: &Kernel) -> PathBuf {
 
 /// `make` in the tree `tree`, to be given more binds and arguments.
 #[must_use]
-pub fn make(root: &Chroot, kernel: &Kernel) -> Cmd {
+pub fn make(root: &Chroot, kernel: &Kernel, tools: Tools) -> Cmd {
     root.cmd("make")
         .args(["-C", "/linux"])
         .arg(format!("-j{}", host::jobs()))
-        .arg(format!("CC={CC}"))
+        .arg(tools.argument())
         .arg(format!("KERNELRELEASE={}", kernel.kver))
 }
 
@@ -81,7 +97,7 @@ fn prepare(paths: &Paths, kernel: &Kernel, root: &Chroot, tree: &Path, headers: 
             .with_context(|| format!("cannot copy {name} of kernel {}", kernel.kver))
     };
     copy(".config")?;
-    make(&root.clone().bind(tree, "/linux"), kernel)
+    make(&root.clone().bind(tree, "/linux"), kernel, Tools::Gcc)
         .args(["prepare", "modules_prepare"])
         .limit(Duration::from_secs(20 * 60))
         .log(&paths.log(&format!("rustmeta-{}", kernel.kver)))

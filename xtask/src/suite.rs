@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The tests in virtual machines: one program, built once and run on each kernel.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{anyhow, Context as _, Result};
@@ -11,9 +11,13 @@ use crate::cmd::Cmd;
 use crate::guest::cargo;
 use crate::paths::Paths;
 use crate::progress::{Progress, Step};
+use crate::Built;
 
 /// How long all tests on one kernel may take.
 const LIMIT: Duration = Duration::from_secs(3600);
+
+/// So many times longer everything may take on the debug kernel: the tests wait by it, too.
+const DEBUG_PATIENCE: u32 = 4;
 
 /// Name of the test program.
 const PROGRAM: &str = "vm";
@@ -25,8 +29,31 @@ pub enum Part<'a> {
     All,
     /// Those chosen to show that the module works on another kernel, too.
     Smoke,
+    /// Those chosen for the debug kernel: between them they go through most of the module.
+    Debug,
     /// Those whose name contains one of these.
     Named(&'a [String]),
+}
+
+/// A kernel with a module built for it.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Kernel release.
+    pub kver: String,
+    /// Whether it is the debug kernel.
+    pub debug: bool,
+    /// The list of what was built for it.
+    pub artifacts: PathBuf,
+}
+
+impl From<Built> for Ready {
+    fn from(built: Built) -> Self {
+        Self {
+            kver: built.artifacts.kver,
+            debug: built.artifacts.debug,
+            artifacts: built.list,
+        }
+    }
 }
 
 /// The test program.
@@ -67,7 +94,7 @@ impl Suite {
         self.cmd(Part::Named(names)).arg("--list").run(&Step::silent())
     }
 
-    /// Runs `part` of the tests on the kernel `kver` with what `artifacts` lists, and returns how many ran.
+    /// Runs `part` of the tests on `kernel`, and returns how many ran.
     ///
     /// # Errors
     ///
@@ -75,23 +102,24 @@ impl Suite {
     pub fn run(
         &self,
         paths: &Paths,
-        kver: &str,
-        artifacts: &Path,
+        kernel: &Ready,
         part: Part<'_>,
         tally: &mut Tally,
         progress: &Progress,
     ) -> Result<u64> {
         let what = match part {
             Part::All => "all tests",
-            Part::Smoke => "a chosen part of the tests",
+            Part::Smoke | Part::Debug => "a chosen part of the tests",
             Part::Named(_) => "the named tests",
         };
+        let (kver, patience) = (kernel.kver.as_str(), if kernel.debug { DEBUG_PATIENCE } else { 1 });
         progress.line(&format!("Now {what} in virtual machines on {kver}:"));
         let outcome = self
             .cmd(part)
-            .env("NETRAID_ARTIFACTS", artifacts)
+            .env("NETRAID_ARTIFACTS", &kernel.artifacts)
+            .env("NETRAID_PATIENCE", patience.to_string())
             .env("NETRAID_LOGS", paths.built(kver).join("test-logs"))
-            .limit(LIMIT)
+            .limit(LIMIT * patience)
             .echo()
             .outcome(&Step::silent())
             .context("the tests in virtual machines did not come to an end")?;
@@ -113,6 +141,7 @@ impl Suite {
         let (tag, names) = match part {
             Part::All => ("", String::new()),
             Part::Smoke => ("smoke", String::new()),
+            Part::Debug => ("debug", String::new()),
             Part::Named(names) => ("", names.join(" ")),
         };
         cmd.env("NETRAID_TAG", tag).env("NETRAID_NAMES", names)

@@ -4,7 +4,6 @@
 //! From nothing, the network is what the setup waits for and the processors are what cargo waits for, so both go on at
 //! the same time. Then everything is built once, and the tests in virtual machines run on one kernel after the other.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
@@ -19,7 +18,7 @@ use crate::host;
 use crate::kernel::Series;
 use crate::paths::Paths;
 use crate::progress::{joined, seconds, Progress, Step};
-use crate::suite::{self, Part, Suite};
+use crate::suite::{self, Part, Ready, Suite};
 
 /// What is to be tested.
 #[derive(Debug, Clone)]
@@ -30,12 +29,6 @@ pub struct Request {
     pub kernel: Option<Series>,
     /// Only list the tests.
     pub list: bool,
-}
-
-/// A kernel with a module built for it.
-struct Ready {
-    kver: String,
-    artifacts: PathBuf,
 }
 
 /// Runs what is requested. The last line on standard output is `N passed, N failed`.
@@ -64,15 +57,8 @@ fn named(paths: &Paths, request: &Request, tally: &mut Tally, progress: &Progres
     let series = request.kernel.unwrap_or(Series::ALL[0]);
     let (env, programs) = crate::ready(paths, series, progress)?;
     let suite = Suite::build(paths, progress)?;
-    let built = crate::build(&env, programs, progress)?;
-    let ran = suite.run(
-        paths,
-        &env.kernel.kver,
-        &built.list,
-        Part::Named(&request.names),
-        tally,
-        progress,
-    )?;
+    let kernel = Ready::from(crate::build(&env, programs, progress)?);
+    let ran = suite.run(paths, &kernel, Part::Named(&request.names), tally, progress)?;
     if ran == 0 {
         let names = request.names.join(" ");
         bail!("no test matches `{names}`; `cargo xtask test --list` shows all");
@@ -83,7 +69,7 @@ fn named(paths: &Paths, request: &Request, tally: &mut Tally, progress: &Progres
 fn everything(paths: &Paths, kernel: Option<Series>, tally: &mut Tally, progress: &Progress) -> Result<()> {
     let admin = host::prepare(progress)?;
     host::components(&admin, progress)?;
-    let wanted = kernel.map_or_else(|| Series::ALL.to_vec(), |series| vec![series]);
+    let wanted = kernel.map_or_else(|| [&Series::ALL[..], &[Series::Debug]].concat(), |series| vec![series]);
     let (programs, suite, kernels) = thread::scope(|scope| {
         let host = scope.spawn(|| on_this_machine(paths, progress));
         let kernels = kernels(paths, &wanted, tally, progress);
@@ -98,10 +84,7 @@ fn everything(paths: &Paths, kernel: Option<Series>, tally: &mut Tally, progress
         match built {
             Ok(built) => {
                 tally.count("build", Ok(()));
-                ready.push(Ready {
-                    kver,
-                    artifacts: built.list,
-                });
+                ready.push(Ready::from(built));
             }
             Err(error) => tally.count(&format!("build for {kver}"), Err(error)),
         }
@@ -109,10 +92,15 @@ fn everything(paths: &Paths, kernel: Option<Series>, tally: &mut Tally, progress
     if ready.is_empty() && tally.all_passed() {
         bail!("no kernel was there to test on; run `cargo xtask setup --refresh`");
     }
-    // The first kernel gets every test; on the others a chosen part shows that the module works there, too.
+    // The first kernel gets every test; on the others a chosen part shows that the module works there, too, and that
+    // the debug kernel has nothing to say.
     for (number, kernel) in ready.iter().enumerate() {
-        let part = if number == 0 { Part::All } else { Part::Smoke };
-        suite.run(paths, &kernel.kver, &kernel.artifacts, part, tally, progress)?;
+        let part = match number {
+            0 => Part::All,
+            _ if kernel.debug => Part::Debug,
+            _ => Part::Smoke,
+        };
+        suite.run(paths, kernel, part, tally, progress)?;
     }
     Ok(())
 }

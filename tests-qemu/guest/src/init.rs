@@ -59,6 +59,7 @@ fn boot() -> Result<Pid> {
     check_disk_names(&config.disks)?;
     enter_root(&config)?;
     configure(&config)?;
+    mount_on("debugfs", "/sys/kernel/debug", "debugfs", MsFlags::empty(), None)?;
     crate::state::mount_disk().context("mount the disk that outlives the machine")?;
     let agent = Command::new(OWN_NAME)
         .arg("agent")

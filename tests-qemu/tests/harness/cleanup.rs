@@ -5,6 +5,8 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tests_qemu::{Cluster, Node};
 
+use super::leaks;
+
 /// Everything but netraid that can hold a disk.
 const RELEASE: &str = r"
     cd /
@@ -47,6 +49,10 @@ pub(crate) fn take_down(cluster: &Cluster) -> Result<()> {
         if loaded {
             for name in mirrors(node)? {
                 node.command(&["netraid-ctl", "delete", &name, "--force"]).ok()?;
+            }
+            if cluster.debug() {
+                // While the module is there, because the addresses of its functions have names only then.
+                leaks::check(node)?;
             }
             node.sh("rmmod netraid").ok()?;
         }

@@ -2,6 +2,7 @@
 //! Runs the cases on machines that are kept from one to the next.
 
 mod cleanup;
+pub(crate) mod leaks;
 mod times;
 
 use std::{
@@ -20,7 +21,8 @@ use tests_qemu::{Artifacts, Cluster, ClusterSpec, DiskSpec, MIB};
 
 use self::times::{Time, Times};
 
-/// Environment variable: set to `smoke` it runs only the cases that are also run on the older kernel.
+/// Environment variable: set to `smoke` it runs only the cases that are also run on the older kernel, set to `debug`
+/// only those that are also run on the debug kernel.
 const TAG: &str = "NETRAID_TAG";
 /// Environment variable: words with spaces between; runs only the cases whose name contains one of them.
 const NAMES: &str = "NETRAID_NAMES";
@@ -28,7 +30,8 @@ const NAMES: &str = "NETRAID_NAMES";
 const LOGS: &str = "NETRAID_LOGS";
 
 /// Time within which anything that the driver does at once must have happened, generous
-/// because the machines are emulated on a host that may be busy.
+/// because the machines are emulated on a host that may be busy. Whatever waits makes it longer
+/// for a slow kernel.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// One test.
@@ -37,6 +40,7 @@ pub(crate) struct Case {
     name: &'static str,
     run: fn(&Cluster) -> Result<()>,
     smoke: bool,
+    debug: bool,
     machines: usize,
 }
 
@@ -47,6 +51,7 @@ impl Case {
             name,
             run,
             smoke: false,
+            debug: false,
             machines: 2,
         }
     }
@@ -54,6 +59,11 @@ impl Case {
     /// The same, also run on the older kernel.
     pub(crate) const fn smoke(self) -> Self {
         Self { smoke: true, ..self }
+    }
+
+    /// The same, also run on the debug kernel when everything is tested.
+    pub(crate) const fn debug(self) -> Self {
+        Self { debug: true, ..self }
     }
 
     /// The same on three machines.
@@ -148,12 +158,17 @@ fn twice(cases: &[Case]) -> Option<&'static str> {
 
 /// Which cases the environment asks for.
 fn chosen() -> impl Fn(&Case) -> bool {
-    let smoke = env::var(TAG).is_ok_and(|tag| tag == "smoke");
+    let tag = env::var(TAG).unwrap_or_default();
     let names = env::var(NAMES).unwrap_or_default();
     move |case| {
         let mut names = names.split_whitespace().peekable();
         let named = names.peek().is_none() || names.any(|name| case.name.contains(name));
-        named && (case.smoke || !smoke)
+        let tagged = match tag.as_str() {
+            "smoke" => case.smoke,
+            "debug" => case.debug,
+            _ => true,
+        };
+        named && tagged
     }
 }
 
