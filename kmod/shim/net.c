@@ -142,7 +142,7 @@ static void netraid_bio_iter(struct bio *bio, int direction, unsigned int skip, 
 			     struct iov_iter *iter)
 {
 	struct bvec_iter at = bio->bi_iter;
-	struct bio_vec *first = __bvec_iter_bvec(bio->bi_io_vec, at);
+	const struct bio_vec *first = __bvec_iter_bvec(bio->bi_io_vec, at);
 	unsigned int lead = mp_bvec_iter_offset(bio->bi_io_vec, at) - first->bv_offset;
 	unsigned int segments = 0, done = 0;
 
