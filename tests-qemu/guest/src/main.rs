@@ -11,6 +11,8 @@ mod init;
 mod scatter;
 mod state;
 mod tree;
+mod truth_read;
+mod truth_write;
 mod verify;
 mod writer;
 
@@ -35,6 +37,10 @@ enum Command {
     Scatter(scatter::Options),
     /// Read a device written by `write` and print what it holds as JSON
     Verify(verify::Options),
+    /// Write, flush, discard and zero sectors by a plan; each operation is reported once it was acknowledged
+    Truth(truth_write::Options),
+    /// Read a device written by `truth` and print what each sector holds as JSON
+    TruthRead(truth_read::Options),
     /// Copy a tree and record a checksum of each file
     TreeCopy(tree::CopyOptions),
     /// Mount the disk that outlives the machine
@@ -57,6 +63,8 @@ fn main() -> ExitCode {
         Command::Write(options) => writer::run(&options),
         Command::Scatter(options) => scatter::run(&options),
         Command::Verify(options) => verify::run(&options),
+        Command::Truth(options) => truth_write::run(&options),
+        Command::TruthRead(options) => truth_read::run(&options),
         Command::TreeCopy(options) => tree::copy(&options),
         Command::State => state::mount_disk(),
         Command::TreeCheck { dir, sums } => tree::check(&dir, &sums),
