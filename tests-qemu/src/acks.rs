@@ -14,6 +14,7 @@ use anyhow::{bail, Result};
 use netraid_guest::blocks::Found;
 
 use crate::patience::scaled;
+use crate::truth::{Report, Reports};
 
 /// What one run of the writer has reported so far.
 #[derive(Clone, Debug, Default)]
@@ -113,30 +114,45 @@ impl Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Acks {
     runs: Arc<(Mutex<HashMap<u64, Run>>, Condvar)>,
+    reports: Reports,
 }
 
 impl Acks {
     /// Reads reports from the port until the machine ends.
     pub(crate) fn read(&self, stream: UnixStream) -> thread::JoinHandle<()> {
-        let runs = Arc::clone(&self.runs);
+        let acks = self.clone();
         thread::spawn(move || {
             let mut lines = BufReader::new(stream);
             let mut line = String::new();
             while let Ok(1..) = lines.read_line(&mut line) {
                 // A line without end was being written when the machine died.
                 if let Some(report) = line.strip_suffix('\n') {
-                    let seed = report.split(' ').nth(1).and_then(|seed| seed.parse().ok());
-                    let mut all = runs.0.lock().unwrap_or_else(PoisonError::into_inner);
-                    let known = seed.and_then(|seed| all.entry(seed).or_default().take(report));
-                    drop(all);
-                    if known.is_none() {
-                        eprintln!("the verified writer reported something unknown: {report:?}");
+                    if acks.take(report).is_none() {
+                        eprintln!("a writer reported something unknown: {report:?}");
                     }
-                    runs.1.notify_all();
                 }
                 line.clear();
             }
         })
+    }
+
+    /// Enters one report, of the verified writer or of the tool `truth`.
+    fn take(&self, report: &str) -> Option<()> {
+        if let Some(report) = report.strip_prefix("T ") {
+            self.reports.add(Report::parse(report)?);
+            return Some(());
+        }
+        let seed = report.split(' ').nth(1)?.parse().ok()?;
+        let mut all = self.runs.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(seed).or_default().take(report);
+        drop(all);
+        self.runs.1.notify_all();
+        known
+    }
+
+    /// What the tool `truth` reported.
+    pub(crate) fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// Forgets what an earlier run of that seed reported, which the next one would be taken for.

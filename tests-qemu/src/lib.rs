@@ -20,6 +20,7 @@ pub mod node;
 pub mod packet;
 pub mod patience;
 pub mod program;
+pub mod truth;
 pub mod workload;
 
 mod clock;
@@ -38,4 +39,5 @@ pub use metadata::{Chunks, Metadata};
 pub use node::Node;
 pub use program::{Call, Job, Output};
 pub use switch::Switch;
+pub use truth::Truth;
 pub use workload::Workload;

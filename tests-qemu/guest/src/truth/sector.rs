@@ -50,7 +50,7 @@ impl std::fmt::Display for Id {
 }
 
 /// What a sector was found to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Content {
     /// All zero.
     Zero,
