@@ -27,7 +27,8 @@ use crate::{
 
 /// Host names, in the order of the machines: the first is the source in most tests.
 const NAMES: [&str; 4] = ["eve", "adam", "abel", "seth"];
-const KERNEL_OPTIONS: &str = "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable \
+/// Without `no_timer_check` a kernel gives up at boot when the emulated timer is late, as it is on a busy host.
+const KERNEL_OPTIONS: &str = "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable no_timer_check \
      random.trust_cpu=on nokaslr 8250.nr_uarts=1";
 
 /// Least memory of a machine with the debug kernel, in MiB.
@@ -41,6 +42,7 @@ pub struct ClusterSpec {
     mtu: u32,
     memory: u64,
     processors: Option<u32>,
+    apart: bool,
 }
 
 impl ClusterSpec {
@@ -54,6 +56,7 @@ impl ClusterSpec {
             mtu: 9000,
             memory: 512,
             processors: None,
+            apart: false,
         }
     }
 
@@ -87,6 +90,13 @@ impl ClusterSpec {
     #[must_use]
     pub fn memory(self, memory: u64) -> Self {
         Self { memory, ..self }
+    }
+
+    /// Keeps what is typed at the terminal, such as Ctrl-C, from the machines, so that whoever started them can end them in
+    /// order.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { apart: true, ..self }
     }
 
     /// Processors of each machine.
@@ -177,6 +187,7 @@ impl Cluster {
                 boot_set: Arc::clone(&boot_set),
                 switches: Arc::clone(&switches),
                 acks: Acks::default(),
+                apart: spec.apart,
                 machine: Mutex::new(None),
                 boots: AtomicUsize::new(0),
                 mark: Mutex::new((0, 0)),

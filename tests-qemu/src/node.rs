@@ -47,6 +47,8 @@ pub struct Node {
     pub(crate) boot_set: Arc<BootSet>,
     pub(crate) switches: Arc<Vec<Switch>>,
     pub(crate) acks: Acks,
+    /// The terminal's signals are not for it.
+    pub(crate) apart: bool,
     pub(crate) machine: Mutex<Option<Machine>>,
     pub(crate) boots: AtomicUsize,
     /// Where in which console the running test began.
@@ -104,6 +106,12 @@ impl Node {
         self.state.wipe()
     }
 
+    /// How often it was switched on.
+    #[must_use]
+    pub fn boots(&self) -> usize {
+        self.boots.load(Ordering::Relaxed)
+    }
+
     /// Reports of verified writers in this machine.
     #[must_use]
     pub fn acks(&self) -> &Acks {
@@ -147,7 +155,7 @@ impl Node {
         let mut options = self.options.clone();
         options.extend(["-initrd".to_owned(), archive.display().to_string()]);
         options.extend(["-serial".to_owned(), format!("file:{}", self.console(run).display())]);
-        let started = Machine::start(&self.dir, &options, &self.acks);
+        let started = Machine::start(&self.dir, &options, self.apart, &self.acks);
         *machine = Some(started.with_context(|| format!("start {}", self.name()))?);
         Ok(())
     }

@@ -5,7 +5,10 @@ use std::{
     fs::{self, File},
     os::{
         fd::AsFd as _,
-        unix::net::{UnixListener, UnixStream},
+        unix::{
+            net::{UnixListener, UnixStream},
+            process::CommandExt as _,
+        },
     },
     path::Path,
     process::{Child, Command, Stdio},
@@ -64,8 +67,9 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Starts QEMU; it connects to sockets `rpc` and `ack` in `dir`, where its own output goes.
-    pub(crate) fn start(dir: &Path, options: &[String], acks: &Acks) -> Result<Self> {
+    /// Starts QEMU; it connects to sockets `rpc` and `ack` in `dir`, where its own output goes. One that stands `apart` gets
+    /// no signals of the terminal.
+    pub(crate) fn start(dir: &Path, options: &[String], apart: bool, acks: &Acks) -> Result<Self> {
         let listen = |name: &str| -> Result<UnixListener> {
             let path = dir.join(name);
             let _first_time = fs::remove_file(&path);
@@ -82,6 +86,9 @@ impl Machine {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        if apart {
+            command.process_group(0);
+        }
         fs::write(dir.join("qemu.command"), format!("{command:?}\n"))?;
         let mut child = command.spawn().with_context(|| {
             format!("start {PROGRAM}: install the package qemu-system-x86, or run `cargo xtask setup`")

@@ -44,6 +44,7 @@ mod split_brain;
 mod status;
 mod switchover;
 mod teardown;
+mod truth;
 
 use std::process::ExitCode;
 
@@ -84,5 +85,6 @@ fn main() -> ExitCode {
         status::CASES,
         switchover::CASES,
         teardown::CASES,
+        truth::CASES,
     ])
 }

@@ -26,6 +26,7 @@ pub mod paths;
 pub mod progress;
 pub mod roots;
 pub mod rustmeta;
+pub mod soak;
 pub mod suite;
 pub mod symbols;
 pub mod test;

@@ -11,7 +11,7 @@ use xtask::env;
 use xtask::kernel::Series;
 use xtask::paths::Paths;
 use xtask::progress::{seconds, Progress};
-use xtask::{check, codegen, demo, test, vm};
+use xtask::{check, codegen, demo, soak, test, vm};
 
 #[derive(Parser)]
 #[command(
@@ -58,6 +58,23 @@ enum Command {
         /// Chooses the moments of the kills, to repeat a demonstration
         #[arg(long)]
         seed: Option<u64>,
+    },
+    /// Let a mirror in virtual machines stand one random fault after the other under load, and check every sector
+    Soak {
+        #[command(flatten)]
+        kernel: KernelArg,
+        /// How long
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        minutes: u32,
+        /// Chooses the faults, to have the same ones again
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Only faults whose name contains this; can be given several times
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// Write the report into this file, too
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
     },
     /// Boot a pair of virtual machines with netraid, to try it by hand
     Vm {
@@ -131,6 +148,25 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
                 rounds,
                 seed,
             })?;
+        }
+        Command::Soak {
+            kernel,
+            minutes,
+            seed,
+            only,
+            json,
+        } => {
+            let (env, programs) = xtask::ready(&paths, kernel.kernel, progress)?;
+            let artifacts = xtask::build(&env, programs, progress)?.artifacts;
+            let logs = paths.built(&artifacts.kver).join("soak-logs");
+            return soak::run(&soak::Options {
+                artifacts,
+                minutes,
+                seed,
+                only,
+                json,
+                logs,
+            });
         }
         Command::Vm { kernel } => {
             let (env, programs) = xtask::ready(&paths, kernel.kernel, progress)?;

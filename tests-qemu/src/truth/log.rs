@@ -92,7 +92,10 @@ impl Reports {
             .wait_timeout_while(self.list(), timeout, |list| !enough(list))
             .unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            bail!("within {timeout:?} there were only {} reports of operations", list.len());
+            bail!(
+                "within {timeout:?} there were only {} reports of operations",
+                list.len()
+            );
         }
         Ok(())
     }
@@ -117,7 +120,14 @@ mod tests {
             ..report
         };
         assert_eq!(Report::parse("7 1 E 3 12 5"), Some(refused));
-        for line in ["", "7 1 A 3", "7 1 A 3 12 9", "7 1 X 3 12", "7 1 E 3 12", "7 1 A 300 12"] {
+        for line in [
+            "",
+            "7 1 A 3",
+            "7 1 A 3 12 9",
+            "7 1 X 3 12",
+            "7 1 E 3 12",
+            "7 1 A 300 12",
+        ] {
             assert_eq!(Report::parse(line), None, "{line}");
         }
     }

@@ -13,5 +13,6 @@ mod workload;
 
 pub use ledger::Ledger;
 pub use log::{Outcome, Report, Reports};
-pub use verdict::{Fault, Verdict};
+pub use netraid_guest::truth::{Mix, Plan};
+pub use verdict::{Fault, Settled, Verdict};
 pub use workload::{Counts, Truth};

@@ -78,3 +78,41 @@ impl fmt::Display for Verdict {
         Ok(())
     }
 }
+
+/// What was found on the two disks of a mirror that is in step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The disk of the source.
+    pub source: Verdict,
+    /// The disk of the target.
+    pub target: Verdict,
+    /// Sectors in which they differ, other than by what a discard may leave there.
+    pub differing: Vec<u64>,
+}
+
+impl Settled {
+    /// Both hold what they may, and the same.
+    #[must_use]
+    pub fn good(&self) -> bool {
+        self.source.good() && self.target.good() && self.differing.is_empty()
+    }
+
+    /// Sectors that were looked at, on both.
+    #[must_use]
+    pub fn checked(&self) -> u64 {
+        self.source.checked() + self.target.checked()
+    }
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = &self.differing[..self.differing.len().min(TOLD)];
+        write!(
+            formatter,
+            "the disk of the source: {}; the disk of the target: {}; they differ in {} sectors, the first of them {first:?}",
+            self.source,
+            self.target,
+            self.differing.len()
+        )
+    }
+}

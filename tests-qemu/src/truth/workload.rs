@@ -10,10 +10,11 @@ use nix::sys::signal::Signal;
 use super::{
     ledger::Ledger,
     log::{Outcome, Report, Reports},
-    verdict::Verdict,
+    verdict::{Settled, Verdict},
 };
 use crate::{
     disk::{Disk, MIB},
+    metadata::Chunks,
     node::Node,
     program::Job,
 };
@@ -272,29 +273,34 @@ impl Truth {
         Ok(self.ledger.judge(found))
     }
 
-    /// Both disks of a mirror that is in step, with no run under way, must hold the same and only what they may. What
-    /// was in doubt is what they hold from then on. The result is how many sectors were checked.
+    /// Holds the disks of a mirror that is in step, with no run under way, against the history and each other. If all is
+    /// well, what was in doubt is what they hold from then on.
     ///
     /// # Errors
     ///
-    /// When a disk cannot be read or does not hold what it must.
-    pub fn settle(&mut self, source: &Disk, target: &Disk) -> Result<u64> {
+    /// When a disk cannot be read.
+    pub fn settle(&mut self, source: &Disk, target: &Disk) -> Result<Settled> {
         ensure!(self.running.is_none(), "a run is under way");
         let (one, other) = (self.read_disk(source)?, self.read_disk(target)?);
-        let mut checked = 0;
-        for (who, found) in [("source", &one), ("target", &other)] {
-            let verdict = self.ledger.judge(found);
-            ensure!(verdict.good(), "the disk of the {who}: {verdict}");
-            checked += verdict.checked();
+        let settled = Settled {
+            source: self.ledger.judge(&one),
+            target: self.ledger.judge(&other),
+            differing: self.ledger.differing(&one, &other),
+        };
+        if settled.good() {
+            self.ledger.settle(&one);
         }
-        let differing = self.ledger.differing(&one, &other);
-        ensure!(
-            differing.is_empty(),
-            "the disks differ in {} sectors, the first of them {:?}",
-            differing.len(),
-            &differing[..differing.len().min(8)]
-        );
-        self.ledger.settle(&one);
-        Ok(checked)
+        Ok(settled)
+    }
+
+    /// Numbers of the chunks of so many bytes in which two disks differ, other than by what a discard may leave there.
+    ///
+    /// # Errors
+    ///
+    /// When a disk cannot be read.
+    pub fn differing(&self, one: &Disk, other: &Disk, chunk: u64) -> Result<Chunks> {
+        let differing = self.ledger.differing(&self.read_disk(one)?, &self.read_disk(other)?);
+        let sectors = chunk / SECTOR as u64;
+        Ok(differing.into_iter().map(|sector| sector / sectors).collect())
     }
 }

@@ -252,11 +252,18 @@ fn disks_may_differ_only_where_something_was_discarded() {
     let (plan, mut ledger) = writes();
     ledger.acknowledge(0, 1).unwrap();
     ledger.end();
-    let (old, new) = (one(Content::Written(plan.id(0, 1))), one(Content::Written(plan.id(0, 2))));
+    let (old, new) = (
+        one(Content::Written(plan.id(0, 1))),
+        one(Content::Written(plan.id(0, 2))),
+    );
     assert_eq!(ledger.differing(&old, &new), [0]);
     assert!(ledger.differing(&new, &new).is_empty());
     ledger.settle(&new);
-    assert_eq!(ledger.judge(&old).lost.len(), 1, "it was settled that the new one is there");
+    assert_eq!(
+        ledger.judge(&old).lost.len(),
+        1,
+        "it was settled that the new one is there"
+    );
     let discards = Mix {
         writes: 0,
         discards: 1,
