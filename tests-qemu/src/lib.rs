@@ -15,6 +15,7 @@ pub mod cpio;
 pub mod disk;
 pub mod events;
 pub mod image;
+pub mod log_writes;
 pub mod metadata;
 pub mod node;
 pub mod packet;

@@ -34,7 +34,14 @@ pub struct Metadata {
 ///
 /// When the disk cannot be read.
 pub fn superblocks(disk: &Disk) -> Result<[Result<Superblock, MetaError>; 2]> {
-    let (first, second) = (block(disk, 0)?, block(disk, BLOCK_LEN as u64)?);
+    both(&|offset| block(disk, offset))
+}
+
+/// Reads a block of 4096 bytes at an offset.
+type ReadBlock<'a> = dyn Fn(u64) -> Result<[u8; BLOCK_LEN]> + 'a;
+
+fn both(read: &ReadBlock<'_>) -> Result<[Result<Superblock, MetaError>; 2]> {
+    let (first, second) = (read(0)?, read(BLOCK_LEN as u64)?);
     Ok([Superblock::decode(&first), Superblock::decode(&second)])
 }
 
@@ -92,7 +99,26 @@ impl Metadata {
     ///
     /// When the disk holds no whole superblock.
     pub fn read(disk: &Disk) -> Result<Self> {
-        let [first, second] = superblocks(disk)?;
+        Self::read_with(&|offset| block(disk, offset))
+    }
+
+    /// The same from bytes, those of a disk that holds nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When they hold no whole superblock, or end too soon.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::read_with(&|offset| {
+            let start = usize::try_from(offset)?;
+            let block = bytes
+                .get(start..start + BLOCK_LEN)
+                .context("the bytes end before that")?;
+            block.try_into().map_err(|_| anyhow!("a block of another length"))
+        })
+    }
+
+    fn read_with(read: &ReadBlock<'_>) -> Result<Self> {
+        let [first, second] = both(read)?;
         let (which, superblock) = choose(&first, &second).map_err(|error| anyhow!("no metadata: {error:?}"))?;
         let superblock = superblock.clone();
         let geometry = superblock.geometry();
@@ -103,7 +129,7 @@ impl Metadata {
         for (map, marked) in maps.iter_mut().enumerate() {
             let mut words = [0; BLOCK_WORDS];
             for number in 0..layout.blocks_per_map() {
-                let bytes = block(disk, layout.map_block_offset(map, number))?;
+                let bytes = read(layout.map_block_offset(map, number))?;
                 decode_map_block(&bytes, superblock.set, u16::try_from(map)?, number, &mut words);
                 let first = number * BLOCK_WORDS as u64 * 64;
                 for (at, word) in (0_u64..).zip(words) {

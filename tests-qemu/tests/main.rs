@@ -12,6 +12,7 @@ mod bad_requests;
 mod bad_sources;
 mod bitmap_map;
 mod boot;
+mod broken_disks;
 mod bypass;
 mod callers;
 mod cycles;
@@ -29,6 +30,8 @@ mod intent_log;
 mod kill;
 mod lifecycle;
 mod link;
+mod log_writes;
+mod mapper;
 mod metadata_damage;
 mod methods;
 mod mirror;
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         bad_sources::CASES,
         bitmap_map::CASES,
         boot::CASES,
+        broken_disks::CASES,
         callers::CASES,
         cycles::CASES,
         data::CASES,
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         kill::CASES,
         lifecycle::CASES,
         link::CASES,
+        log_writes::CASES,
         metadata_damage::CASES,
         methods::CASES,
         netlink::CASES,

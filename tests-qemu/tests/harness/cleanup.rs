@@ -56,6 +56,8 @@ pub(crate) fn take_down(cluster: &Cluster) -> Result<()> {
             }
             node.sh("rmmod netraid").ok()?;
         }
+        // Those that a mirror was on.
+        node.sh("command -v dmsetup >/dev/null && dmsetup remove_all").run()?;
         node.sh("umount /var/lib/netraid /etc/netraid /state").ok()?;
         Ok(())
     })
