@@ -18,6 +18,7 @@ pub mod image;
 pub mod log_writes;
 pub mod metadata;
 pub mod node;
+pub mod order;
 pub mod packet;
 pub mod patience;
 pub mod program;

@@ -100,6 +100,12 @@ impl Log {
         Self::parse(|offset, length| disk.read(offset, length))
     }
 
+    /// A log of these entries.
+    #[cfg(test)]
+    pub(crate) fn of(entries: Vec<Entry>) -> Self {
+        Self { entries }
+    }
+
     fn parse(read: impl Fn(u64, u64) -> Result<Vec<u8>>) -> Result<Self> {
         let header = read(0, SECTOR)?;
         let field = |at: usize| number(&header, at);

@@ -199,7 +199,7 @@ fn a_target_disk_that_loses_writes_is_made_good_by_a_full_copy(cluster: &Cluster
     let verdict = workload.judge_disk(it.mirror.target.disk("vdb")?)?;
     ensure!(!verdict.good(), "the disk lost nothing");
     ensure!(it.mirror.leg()?["state"] == "fully-operational");
-    it.mirror.source.ctl("fullresync data").ok()?;
+    it.mirror.source.ctl("fullresync data --yes").ok()?;
     let whole = || Ok(it.mirror.count("resynced_bytes")? == 2 * SIZE);
     until("a full copy", whole)?;
     it.mirror.wait("fully-operational")?;

@@ -13,6 +13,7 @@ mod bad_sources;
 mod bitmap_map;
 mod boot;
 mod broken_disks;
+mod broken_network;
 mod bypass;
 mod callers;
 mod cycles;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         bitmap_map::CASES,
         boot::CASES,
         broken_disks::CASES,
+        broken_network::CASES,
         callers::CASES,
         cycles::CASES,
         data::CASES,

@@ -35,6 +35,8 @@ pub(crate) enum LinkError {
     Slow,
     /// The network reported an error.
     Io(Error),
+    /// What has to be on record first could not be written to the metadata.
+    Record(Error),
     /// What arrived is no message.
     Wire(WireError),
     /// A message that has no place here.
@@ -55,6 +57,10 @@ impl fmt::Display for LinkError {
                 f.write_str("the other side takes no data any more")
             }
             Self::Io(error) => write!(f, "the connection broke (error {})", -error.to_errno()),
+            Self::Record(error) => {
+                let errno = -error.to_errno();
+                write!(f, "the metadata here can't be written (error {errno}); look at the disk it is on")
+            }
             Self::Wire(error) => write!(f, "{error}"),
             Self::Unexpected(kind) => write!(f, "the other side sent a message out of turn ({kind:?})"),
         }

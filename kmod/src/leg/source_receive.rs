@@ -128,7 +128,7 @@ fn complete(leg: &SourceLeg) -> core::result::Result<(), Lost> {
             }
         }
     });
-    changed.map_err(|error| LinkError::Io(error).into())
+    changed.map_err(|error| LinkError::Record(error).into())
 }
 
 fn read_reply(link: &Link, header: &Header, buffer: &mut [u8]) -> LinkResult<Reply> {
@@ -159,7 +159,7 @@ fn map(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Resu
     }
     if header.flags.contains(Flags::LAST) {
         // The target forgets its map once copying begins.
-        leg.volume.keep_marks().map_err(LinkError::Io)?;
+        leg.volume.keep_marks().map_err(LinkError::Record)?;
         leg.fire_on(link, Event::MapDone, None);
     }
     Ok(())

@@ -76,7 +76,7 @@ fn keep_pause(leg: &TargetLeg, paused: bool) -> LinkResult {
                 peer.flags.set(PeerFlags::PAUSED, paused);
             }
         })
-        .map_err(LinkError::Io)
+        .map_err(LinkError::Record)
 }
 
 fn open(leg: &TargetLeg, conn: &Conn) -> core::result::Result<(), Text> {

@@ -154,7 +154,7 @@ fn resync_start(leg: &TargetLeg, conn: &Conn, header: &Header) -> LinkResult {
         in_step(sb);
         began
     });
-    if changed.map_err(LinkError::Io)? {
+    if changed.map_err(LinkError::Record)? {
         leg.report(Report::Standing(Text::truncated(
             "a resync has begun; the copy here can't be used until it is complete",
         )));
@@ -166,7 +166,7 @@ fn resync_start(leg: &TargetLeg, conn: &Conn, header: &Header) -> LinkResult {
         inner.warm = false;
         dropped = inner.paused.take();
     });
-    forget(dropped).map_err(LinkError::Io)
+    forget(dropped).map_err(LinkError::Record)
 }
 
 /// The source has on record what was written here.
@@ -192,7 +192,7 @@ fn resync_done(leg: &TargetLeg, conn: &Conn, generation: u64) -> LinkResult {
         inner.pause = false;
         dropped = inner.paused.take();
     });
-    forget(dropped).map_err(LinkError::Io)?;
+    forget(dropped).map_err(LinkError::Record)?;
     if resynced {
         leg.report(Report::Standing(Text::truncated("the copy here is complete")));
         leg.report(Report::Done);
