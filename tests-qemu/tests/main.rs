@@ -26,6 +26,8 @@ mod filesystems;
 mod first_copy;
 mod framework;
 mod fullresync;
+mod fuzz_netlink;
+mod fuzz_wire;
 mod harness;
 mod intent_log;
 mod kill;
@@ -74,6 +76,8 @@ fn main() -> ExitCode {
         filesystems::CASES,
         first_copy::CASES,
         fullresync::CASES,
+        fuzz_netlink::CASES,
+        fuzz_wire::CASES,
         intent_log::CASES,
         kill::CASES,
         lifecycle::CASES,

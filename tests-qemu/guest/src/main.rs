@@ -7,6 +7,7 @@
 
 mod agent;
 mod exec;
+mod fuzz;
 mod init;
 mod scatter;
 mod state;
@@ -43,6 +44,10 @@ enum Command {
     TruthRead(truth_read::Options),
     /// Copy a tree and record a checksum of each file
     TreeCopy(tree::CopyOptions),
+    /// Speak the wire protocol to the module, mostly wrongly
+    FuzzWire(fuzz::WireOptions),
+    /// Speak the control interface to the module, mostly wrongly
+    FuzzNetlink(fuzz::NetlinkOptions),
     /// Mount the disk that outlives the machine
     State,
     /// Compare a tree with the recorded checksums
@@ -66,6 +71,8 @@ fn main() -> ExitCode {
         Command::Truth(options) => truth_write::run(&options),
         Command::TruthRead(options) => truth_read::run(&options),
         Command::TreeCopy(options) => tree::copy(&options),
+        Command::FuzzWire(options) => fuzz::fuzz_wire(&options),
+        Command::FuzzNetlink(options) => fuzz::fuzz_netlink(&options),
         Command::State => state::mount_disk(),
         Command::TreeCheck { dir, sums } => tree::check(&dir, &sums),
     };
