@@ -19,6 +19,7 @@ use crate::{
 pub(crate) const CASES: &[Case] = &[
     case!(a_target_outlives_sources_that_mean_no_good),
     case!(a_source_outlives_targets_that_mean_no_good),
+    case!(what_a_target_wrote_in_a_pause_is_not_told_to_a_source_of_another_size),
 ];
 
 /// Environment variable: how many messages a fuzzer says.
@@ -132,6 +133,10 @@ impl Others {
     }
 }
 
+/// Writes to the device of the second mirror while there is one.
+const WRITER: &str = "while :; do dd if=/dev/zero of=/dev/netraid1 bs=4k count=8 conv=nocreat,fsync status=none \
+                      2> /dev/null || sleep 0.05; done";
+
 /// Covers: S104.
 fn a_target_outlives_sources_that_mean_no_good(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
@@ -160,7 +165,10 @@ fn a_target_outlives_sources_that_mean_no_good(cluster: &Cluster) -> Result<()> 
     );
     fuzz(adam, &play, 2000, &mut dice)?;
     let before = Usage::of(adam)?;
+    // Whenever a source makes a pause, the device that there is then is used.
+    let writer = adam.sh(WRITER).spawn()?;
     let report = fuzz(adam, &play, messages(20_000)?, &mut dice)?;
+    drop(writer);
     let welcomed = report["counts"]["welcomed"].as_u64();
     ensure!(welcomed > Some(10), "hardly a session was opened: {report}");
     before.is_as_now(adam)?;
@@ -211,4 +219,39 @@ fn a_source_outlives_targets_that_mean_no_good(cluster: &Cluster) -> Result<()> 
     others.are_as_before(eve)?;
     eve.ctl("unextend data").ok()?;
     before.is_as_now(eve)
+}
+
+/// Covers: S104.
+fn what_a_target_wrote_in_a_pause_is_not_told_to_a_source_of_another_size(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(0);
+    node.ctl(&format!("join data --disk /dev/vdb --yes {QUICK}")).ok()?;
+    let source = |part: &str, mib: u64| {
+        let size = mib * MIB;
+        node.sh(&format!(
+            "exec netraid-guest stage --source {part} --to 127.0.0.1:7900 --size {size}"
+        ))
+    };
+    let pauses = || -> Result<()> {
+        let mut paused = source("paused", 4).spawn()?;
+        let line = paused.line(SOON)?;
+        ensure!(line.as_deref() == Some("there"), "{line:?} {:?}", paused.wait(SOON));
+        Ok(())
+    };
+    pauses()?;
+    node.sh("head -c 64k /dev/zero | dd of=/dev/netraid0 bs=64k iflag=fullblock oflag=direct status=none")
+        .ok()?;
+    node.ctl("wait data --for disconnected").ok()?;
+    let refused = source("connected", 8).exits(1)?;
+    ensure!(
+        refused
+            .stderr
+            .contains("in a pause can't be told to a mirror of another size"),
+        "{refused:?}"
+    );
+    let state = status(node, "data")?;
+    ensure!(
+        state["size"] == 4 * MIB && state["legs"][1]["dirty_chunks"] == 1,
+        "{state}"
+    );
+    pauses()
 }

@@ -20,6 +20,7 @@ mod cycles;
 mod data;
 mod device;
 mod dice;
+mod every_state;
 mod failover;
 mod failover_both;
 mod filesystems;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         cycles::CASES,
         data::CASES,
         device::CASES,
+        every_state::CASES,
         failover::CASES,
         failover_both::CASES,
         filesystems::CASES,

@@ -108,6 +108,14 @@ fn decide(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello) {
 fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core::result::Result<(), Text> {
     let store = &leg.store;
     if store.with(Superblock::geometry) != Some(geometry) {
+        if leg.inner.lock().paused.is_some() {
+            // What was written here in the pause is marked in chunks of the size that is on record.
+            return Err(Text::format(format_args!(
+                "what was written to mirror {} on {} in a pause can't be told to a mirror of another size; delete the \
+                 mirror there and join again",
+                leg.config.node.mirror, leg.config.node.name
+            )));
+        }
         // A mirror of another size is a new copy; what was known of the old one is void.
         store.bind(geometry).map_err(|refusal| refusal.reason)?;
         store

@@ -48,6 +48,8 @@ enum Command {
     FuzzWire(fuzz::WireOptions),
     /// Speak the control interface to the module, mostly wrongly
     FuzzNetlink(fuzz::NetlinkOptions),
+    /// Be a peer that does everything right up to a point, and from there on only says that it is there
+    Stage(fuzz::StageOptions),
     /// Mount the disk that outlives the machine
     State,
     /// Compare a tree with the recorded checksums
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::TreeCopy(options) => tree::copy(&options),
         Command::FuzzWire(options) => fuzz::fuzz_wire(&options),
         Command::FuzzNetlink(options) => fuzz::fuzz_netlink(&options),
+        Command::Stage(options) => fuzz::stage(&options),
         Command::State => state::mount_disk(),
         Command::TreeCheck { dir, sums } => tree::check(&dir, &sums),
     };

@@ -13,8 +13,10 @@ mod netlink;
 mod random;
 mod request;
 mod source;
+mod stage;
 mod target;
 mod wire;
 
 pub(crate) use netlink::{run as fuzz_netlink, Options as NetlinkOptions};
+pub(crate) use stage::{run as stage, Options as StageOptions};
 pub(crate) use wire::{run as fuzz_wire, Options as WireOptions};

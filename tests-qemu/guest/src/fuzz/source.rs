@@ -333,8 +333,8 @@ impl Fuzz<'_> {
 
     /// Leaves the target with a generation that another source holds, in the middle of a resync.
     fn leave(&self, random: &mut Random, generation: u64) -> Result<()> {
-        for _ in 0..20 {
-            let hello = self.greeting(random, HelloFlags::NONE);
+        for attempt in 0..20 {
+            let hello = self.greeting(random, HelloFlags::NONE.with(HelloFlags::PAUSED, attempt % 2 == 1));
             let Some(mut line) = self.open_as(&hello)? else {
                 // Whoever spoke last may still be served.
                 nix::poll::poll(&mut [], 100_u8)?;
