@@ -9,7 +9,7 @@ use super::{
 use crate::{meta::maps::PEER, volume::Confirmed};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
-    leg::Event,
+    leg::{Event, State},
     meta::{MetaFlags, PeerFlags},
     name::Text,
     wire::{map_words, Ack, AckStatus, Flags, Header, Kind, Reply, ReplyStatus},
@@ -92,7 +92,9 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
     let fine = reply.status == ReplyStatus::Ok;
     let event = match asked {
         Some(Kind::ResyncDone) if fine => {
-            complete(leg)?;
+            if is_asked(leg) {
+                complete(leg)?;
+            }
             Event::DoneAcked
         }
         Some(Kind::Pause) if fine => Event::PauseAcked,
@@ -111,6 +113,14 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
     };
     leg.fire_on(link, event, None);
     Ok(())
+}
+
+/// Whether the target was told that the resync is complete, and has not answered yet; an answer to what was not said
+/// changes nothing on record before it ends the connection.
+fn is_asked(leg: &SourceLeg) -> bool {
+    let state = leg.inner.lock().machine.state();
+    // It may have been told before the pause was asked for.
+    matches!(state, State::Finishing | State::Pausing | State::PauseSent)
 }
 
 /// The target holds what this disk holds: what made the resync necessary is over.
@@ -136,6 +146,10 @@ fn read_reply(link: &Link, header: &Header, buffer: &mut [u8]) -> LinkResult<Rep
 }
 
 fn map(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Result<(), Lost> {
+    // At any other time nobody would see to it that what it marks is copied.
+    if leg.inner.lock().machine.state() != State::Merging {
+        return Err(LinkError::Unexpected(Kind::Map).into());
+    }
     let words = leg.volume.geometry.words();
     header.check_map_bounds(words as u64).map_err(LinkError::from)?;
     let mut data = KVVec::from_elem(0_u8, header.len as usize, GFP_KERNEL).map_err(|_| Lost::NoMemory)?;

@@ -148,14 +148,11 @@ fn target(stop: AsTarget, stream: TcpStream) -> Result<()> {
     answer.flags = WelcomeFlags::FRESH.with(WelcomeFlags::HAS_MAP, stop == AsTarget::Merging);
     mouth.say(&message(Header::new(Kind::Welcome), &answer.encode())?)?;
     mouth.ping();
-    if stop == AsTarget::Merging {
-        there();
-    }
     let mut part = Part {
         stop,
         mouth,
         in_step: false,
-        stopped: stop == AsTarget::Merging,
+        stopped: false,
     };
     while let Heard::Message(header, _) = line.hear()? {
         part.answer(&header)?;
@@ -202,6 +199,10 @@ impl Part {
                 reply.handle = u32::from(kind.number());
                 self.mouth
                     .say(&message(reply, Reply::OK.encode(&mut [0; REPLY_MAX_LEN]))?)?;
+                if kind == Kind::Resume && self.stop == AsTarget::Merging {
+                    self.stopped = true;
+                    there();
+                }
                 if kind == Kind::ResyncDone && !self.in_step {
                     self.in_step = true;
                     if self.stop == AsTarget::Synced {

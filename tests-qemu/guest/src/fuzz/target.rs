@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{bail, Context as _, Result};
-use netraid_core::wire::{Header, Hello, Kind};
+use netraid_core::wire::{Header, Hello, Kind, Reply, WelcomeFlags, REPLY_MAX_LEN};
 
 use super::{
     corpus,
@@ -75,6 +75,13 @@ fn accept(listener: &TcpListener) -> Result<TcpStream> {
     }
 }
 
+/// The answer to the question whether replication goes on.
+fn resumed() -> Result<Vec<u8>> {
+    let mut header = Header::new(Kind::Reply);
+    header.handle = u32::from(Kind::Resume.number());
+    message(header, Reply::OK.encode(&mut [0; REPLY_MAX_LEN]))
+}
+
 impl Fuzz<'_> {
     fn connection(&self, random: &mut Random, mut line: Line) -> Result<()> {
         let Heard::Message(header, payload) = line.hear()? else {
@@ -124,8 +131,14 @@ impl Fuzz<'_> {
                 "gone"
             }
             _ => {
-                let welcome = message(Header::new(Kind::Welcome), &welcome(random, &hello).encode())?;
-                let (speech, count) = self.speech(random)?;
+                let welcome = welcome(random, &hello);
+                let maps = welcome.flags.contains(WelcomeFlags::HAS_MAP);
+                let welcome = message(Header::new(Kind::Welcome), &welcome.encode())?;
+                let (mut speech, count) = self.speech(random)?;
+                if maps {
+                    // The source asks first, and takes maps from then on.
+                    speech = [resumed()?, speech].concat();
+                }
                 if line.send(&welcome)? {
                     self.end(&mut line, &speech, count + 1)?;
                 }
