@@ -52,7 +52,7 @@ static const struct netlink_range_validation netraid_a_leg_timeout_ms_range = {
 };
 
 /* Common nested types */
-const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_ZEROED_BYTES + 1] = {
+const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_NO_CHECKSUMS + 1] = {
 	[NETRAID_A_LEG_ID] = NLA_POLICY_MAX(NLA_U32, NETRAID_LEGS_MAX),
 	[NETRAID_A_LEG_ADDRESS] = NLA_POLICY_MAX_LEN(NETRAID_ADDRESS_MAX),
 	[NETRAID_A_LEG_PORT] = NLA_POLICY_FULL_RANGE(NLA_U32, &netraid_a_leg_port_range),
@@ -83,6 +83,8 @@ const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_ZEROED_BYTES + 1] = 
 	[NETRAID_A_LEG_IN_FLIGHT] = { .type = NLA_U32, },
 	[NETRAID_A_LEG_SKIPPED_BYTES] = { .type = NLA_UINT, },
 	[NETRAID_A_LEG_ZEROED_BYTES] = { .type = NLA_UINT, },
+	[NETRAID_A_LEG_CHECKSUMS] = { .type = NLA_FLAG, },
+	[NETRAID_A_LEG_NO_CHECKSUMS] = { .type = NLA_FLAG, },
 };
 
 /* NETRAID_CMD_MIRROR_GET - do */

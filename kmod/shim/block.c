@@ -2,6 +2,8 @@
 #include <crypto/sha2.h>
 #include <linux/bio.h>
 #include <linux/blkdev.h>
+#include <linux/crc32.h>
+#include <linux/highmem.h>
 #include <linux/module.h>
 #include <linux/string.h>
 
@@ -125,4 +127,20 @@ void netraid_bio_sha256(struct bio *bio, u8 *digest)
 	bio_for_each_segment_all(bvec, bio, iter)
 		sha256_update(&ctx, bvec_virt(bvec), bvec->bv_len);
 	sha256_final(&ctx, digest);
+}
+
+/* bio_for_each_segment() is a macro; the data from the bio's iterator on, which is not moved. crc32c() leaves the inversions out. */
+u32 netraid_bio_crc32c(struct bio *bio)
+{
+	struct bvec_iter iter;
+	struct bio_vec bvec;
+	u32 crc = ~0;
+
+	bio_for_each_segment(bvec, bio, iter) {
+		void *data = bvec_kmap_local(&bvec);
+
+		crc = crc32c(crc, data, bvec.bv_len);
+		kunmap_local(data);
+	}
+	return ~crc;
 }

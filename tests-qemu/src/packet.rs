@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What tests want to know of a packet: whose it is and what TCP carries in it.
 
+use std::ops::Range;
+
 const ETHERNET: usize = 14;
 const IPV4: [u8; 2] = [0x08, 0x00];
 const IPV6: [u8; 2] = [0x86, 0xdd];
@@ -25,20 +27,26 @@ impl<'a> Packet<'a> {
         self.bytes
     }
 
-    /// The TCP segment with its header, when it is one.
-    fn segment(&self) -> Option<&'a [u8]> {
+    /// Where in the frame the TCP segment with its header is, when it is one.
+    fn segment_range(&self) -> Option<Range<usize>> {
         let packet = self.bytes.get(ETHERNET..)?;
         let kind = self.bytes.get(12..14)?;
-        if kind == IPV4 && *packet.get(9)? == TCP {
+        let range = if kind == IPV4 && *packet.get(9)? == TCP {
             let header = usize::from(packet.first()? & 0x0f) * 4;
             let total = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
-            packet.get(header..total)
+            header..total
         } else if kind == IPV6 && *packet.get(6)? == TCP {
             let length = usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?]));
-            packet.get(40..40 + length)
+            40..40 + length
         } else {
-            None
-        }
+            return None;
+        };
+        packet.get(range.clone())?;
+        Some(ETHERNET + range.start..ETHERNET + range.end)
+    }
+
+    fn segment(&self) -> Option<&'a [u8]> {
+        self.bytes.get(self.segment_range()?)
     }
 
     /// Source and destination port of a TCP packet.
@@ -69,6 +77,40 @@ impl<'a> Packet<'a> {
             .enumerate()
             .any(|(at, window)| window == magic && payload.get(at + offset) == Some(&kind))
     }
+}
+
+/// Changes byte `at` of what TCP carries in a frame (exclusive or with `mask`), as bad memory on the way would: the
+/// checksum of TCP is right for what arrives, if it was right before. False, and nothing changes, where there is no such
+/// byte.
+///
+/// The machines compute whole checksums themselves: QEMU offers them no offload, since what is behind this interface
+/// takes none.
+pub fn damage(frame: &mut [u8], at: usize, mask: u8) -> bool {
+    let packet = Packet::new(frame);
+    let (Some(segment), Some(payload)) = (packet.segment_range(), packet.payload()) else {
+        return false;
+    };
+    let place = segment.end - payload.len() + at;
+    if place >= segment.end {
+        return false;
+    }
+    // The sum is over words, the last of which may be half a one.
+    let word = segment.start + ((place - segment.start) & !1);
+    let value = |frame: &[u8]| {
+        let low = if word + 1 < segment.end { frame[word + 1] } else { 0 };
+        u16::from_be_bytes([frame[word], low])
+    };
+    let checksum = segment.start + 16;
+    let old = value(frame);
+    frame[place] ^= mask;
+    let new = value(frame);
+    // RFC 1624, equation 3.
+    let sum = u16::from_be_bytes([frame[checksum], frame[checksum + 1]]);
+    let sum = u32::from(!sum) + u32::from(!old) + u32::from(new);
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(u16::MAX);
+    frame[checksum..checksum + 2].copy_from_slice(&(!folded).to_be_bytes());
+    true
 }
 
 #[cfg(test)]
@@ -109,6 +151,46 @@ mod tests {
         for length in 0..frame.len() - 7 {
             let packet = Packet::new(&frame[..length]);
             assert!(packet.payload().is_none_or(<[u8]>::is_empty));
+        }
+    }
+
+    /// The checksum that is left when that of the segment, with the pseudo header, is added up: 0 for a right one.
+    fn left(frame: &[u8]) -> u16 {
+        let packet = Packet::new(frame);
+        let segment = packet.segment().unwrap_or_default();
+        let length = u16::try_from(segment.len()).unwrap_or(0);
+        let mut data = frame[ETHERNET + 12..ETHERNET + 20].to_vec();
+        data.extend([0, TCP]);
+        data.extend(length.to_be_bytes());
+        data.extend(segment);
+        let sum = data.chunks(2).fold(0u64, |sum, pair| {
+            sum + u64::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))
+        });
+        let sum = (0..4).fold(sum, |sum, _| (sum & 0xffff) + (sum >> 16));
+        !u16::try_from(sum).unwrap_or(0)
+    }
+
+    #[test]
+    fn damage_changes_one_byte_and_tcp_does_not_notice() {
+        for text in [&b"even"[..], b"uneven!"] {
+            let mut right = ipv4(text);
+            right[ETHERNET + 12..ETHERNET + 20].copy_from_slice(&[10, 77, 0, 1, 10, 77, 0, 2]);
+            let sum = left(&right);
+            right[ETHERNET + 36..ETHERNET + 38].copy_from_slice(&sum.to_be_bytes());
+            assert_eq!(left(&right), 0);
+            for at in 0..text.len() {
+                for bit in 0..8 {
+                    let mut frame = right.clone();
+                    assert!(damage(&mut frame, at, 1 << bit));
+                    let mut expected = text.to_vec();
+                    expected[at] ^= 1 << bit;
+                    assert_eq!(Packet::new(&frame).payload(), Some(&expected[..]));
+                    assert_eq!(left(&frame), 0, "byte {at}, bit {bit}");
+                }
+            }
+            let mut frame = right.clone();
+            assert!(!damage(&mut frame, text.len(), 1));
+            assert_eq!(frame, right);
         }
     }
 }

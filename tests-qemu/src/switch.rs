@@ -2,10 +2,11 @@
 //! The network between the machines: a switch in the test process.
 //!
 //! Each machine's interface is a pair of unix datagram sockets, one frame a datagram. Because
-//! every frame passes through here, a test can cut, delay, thin out, filter and count what goes
+//! every frame passes through here, a test can cut, delay, thin out, filter, change and count what goes
 //! from one machine to another, in each direction by itself.
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     collections::BinaryHeap,
     fs, io,
@@ -32,6 +33,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Decides whether a packet passes.
 pub type Filter = Box<dyn FnMut(Packet<'_>) -> bool + Send>;
 
+/// Changes a frame; says whether it did.
+pub type Alteration = Box<dyn FnMut(&mut [u8]) -> bool + Send>;
+
 /// What happens to frames from one machine to another.
 #[derive(Default)]
 struct Fate {
@@ -40,6 +44,7 @@ struct Fate {
     /// Share of the frames that is lost, and the state of the random numbers that choose.
     loss: Option<(f64, u64)>,
     filter: Option<Filter>,
+    alteration: Option<Alteration>,
     traffic: Traffic,
 }
 
@@ -54,6 +59,8 @@ pub struct Traffic {
     pub segments: u64,
     /// Frames that were cut off, lost or filtered out.
     pub dropped: u64,
+    /// Frames that were changed on their way.
+    pub altered: u64,
 }
 
 struct Shared {
@@ -206,7 +213,7 @@ impl Way<'_> {
         self.change(|path| path.cut = true);
     }
 
-    /// Undoes cut, delay, loss and filter.
+    /// Undoes cut, delay, loss, filter and alteration.
     pub fn restore(&self) {
         self.change(|path| {
             *path = Fate {
@@ -229,6 +236,11 @@ impl Way<'_> {
     /// Lets through only what `filter` wants.
     pub fn filter(&self, filter: impl FnMut(Packet<'_>) -> bool + Send + 'static) {
         self.change(|path| path.filter = Some(Box::new(filter)));
+    }
+
+    /// Has `alter` change what passes, until [`Way::restore`].
+    pub fn alter(&self, alter: impl FnMut(&mut [u8]) -> bool + Send + 'static) {
+        self.change(|path| path.alteration = Some(Box::new(alter)));
     }
 
     /// What has gone this way so far.
@@ -282,19 +294,19 @@ fn forward(node: usize, socket: &UnixDatagram, shared: &Shared, late: &Sender<La
         let frame = &buffer[..length];
         for to in receivers(node, frame, shared.targets.len()) {
             number += 1;
-            let Some(delay) = admit(shared, node, to, frame) else {
+            let Some((delay, frame)) = admit(shared, node, to, frame) else {
                 continue;
             };
             if delay.is_zero() {
                 // A machine that is off or does not take the frame has lost it.
-                let _lost = socket.send_to(frame, &shared.targets[to]);
+                let _lost = socket.send_to(&frame, &shared.targets[to]);
             } else {
                 let due = Instant::now() + delay;
                 let _ending = late.send(Late {
                     due,
                     number,
                     to,
-                    frame: frame.to_vec(),
+                    frame: frame.into_owned(),
                 });
             }
         }
@@ -313,8 +325,8 @@ fn receivers(node: usize, frame: &[u8], machines: usize) -> Vec<usize> {
         .collect()
 }
 
-/// Counts the frame; says after which delay it passes, or nothing when it does not.
-fn admit(shared: &Shared, from: usize, to: usize, frame: &[u8]) -> Option<Duration> {
+/// Counts the frame; says after which delay it passes, and how it is then, or nothing when it does not.
+fn admit<'a>(shared: &Shared, from: usize, to: usize, frame: &'a [u8]) -> Option<(Duration, Cow<'a, [u8]>)> {
     let mut paths = shared.paths();
     let path = &mut paths[from][to];
     let packet = Packet::new(frame);
@@ -336,7 +348,11 @@ fn admit(shared: &Shared, from: usize, to: usize, frame: &[u8]) -> Option<Durati
     path.traffic.frames += 1;
     path.traffic.bytes += frame.len() as u64;
     path.traffic.segments += u64::from(packet.payload().is_some_and(|data| !data.is_empty()));
-    Some(path.delay)
+    let mut passes = Cow::Borrowed(frame);
+    if let Some(alter) = &mut path.alteration {
+        path.traffic.altered += u64::from(alter(passes.to_mut()));
+    }
+    Some((path.delay, passes))
 }
 
 /// Hands over delayed frames when their time has come.

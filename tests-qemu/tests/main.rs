@@ -17,6 +17,7 @@ mod broken_network;
 mod bypass;
 mod callers;
 mod cycles;
+mod checksums;
 mod data;
 mod device;
 mod dice;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         broken_network::CASES,
         callers::CASES,
         cycles::CASES,
+        checksums::CASES,
         data::CASES,
         device::CASES,
         every_state::CASES,

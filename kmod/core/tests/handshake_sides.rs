@@ -133,6 +133,55 @@ fn both_sides_agree_on_the_direction() {
     }
 }
 
+/// Every offer of a source against every version of a target, older ones that know no feature among them: both end up
+/// with the same, and with what both have.
+#[test]
+fn both_sides_agree_on_the_features_that_both_have() {
+    let same = Generations {
+        current: 3,
+        base: 0,
+        history: [0; 8],
+    };
+    let known = features::SUPPORTED | features::LZ4 | 1 << 63;
+    let subsets = || {
+        let bits = (0..64).map(|bit| 1 << bit).filter(move |bit| known & bit != 0);
+        bits.fold(vec![0u64], |all, bit| {
+            all.iter().flat_map(|&some| [some, some | bit]).collect()
+        })
+    };
+    for offered in subsets() {
+        let hello = Hello {
+            features: offered,
+            ..hello(same, HelloFlags::NONE)
+        };
+        let hello = Hello::decode(&hello.encode()).unwrap();
+        assert!(target_decide(&target_facts(same, Role::Target, false), &hello).is_ok());
+        for own in subsets() {
+            let answer = Welcome {
+                features: agreed_features(hello.features, own),
+                ..welcome(same, WelcomeFlags::NONE)
+            };
+            let answer = Welcome::decode(&answer.encode()).unwrap();
+            let facts = SourceFacts {
+                features: offered,
+                ..source_facts(same, 0)
+            };
+            assert!(matches!(source_decide(&facts, &answer), Plan::Agree(_)));
+            for bit in (0..64).map(|bit| 1 << bit) {
+                let both = offered & bit != 0 && own & bit != 0;
+                assert_eq!(answer.features & bit != 0, both, "{offered:#x} {own:#x}");
+            }
+            // A target that promises what was not offered is refused.
+            let eager = Welcome {
+                features: own,
+                ..answer
+            };
+            let fits = own & !offered == 0;
+            assert_eq!(matches!(source_decide(&facts, &eager), Plan::Agree(_)), fits);
+        }
+    }
+}
+
 /// Less than everything is copied only to a disk of which it is known what it holds.
 #[test]
 fn marks_are_trusted_only_where_the_generations_say_that_they_cover() {

@@ -319,7 +319,48 @@ fn a_damaged_payload_is_noticed() {
         ..write(0, 512)
     };
     assert_eq!(header.check_payload(7), Ok(()));
-    assert_eq!(header.check_payload(8), Err(WireError::BadPayloadChecksum(Kind::Write)));
+    let error = header.check_payload(8).unwrap_err();
+    let (kind, offset) = (Kind::Write, Some(0));
+    assert_eq!(error, WireError::BadPayloadChecksum { kind, offset });
+    assert!(error.is_damage() && WireError::BadHeaderChecksum.is_damage() && !WireError::NotNetraid.is_damage());
+    assert!(error.to_string().starts_with(
+        "data was damaged on its way (the checksum of a message of kind Write at offset 0 does not match)"
+    ));
+    let ack = Header {
+        len: 16,
+        ..Header::new(Kind::Ack)
+    };
+    let text = ack.check_payload(8).unwrap_err().to_string();
+    assert!(text.contains("of kind Ack does not match"), "{text}");
+}
+
+/// Every kind, with and without a payload, a checksum, and an agreement.
+#[test]
+fn who_fills_in_a_checksum_and_who_checks_it() {
+    for kind in Kind::ALL {
+        for (len, payload_crc, agreed) in [0, 512]
+            .into_iter()
+            .flat_map(|len| [(len, 0, false), (len, 0, true), (len, 7, false), (len, 7, true)])
+        {
+            let header = Header {
+                len,
+                payload_crc,
+                ..Header::new(kind)
+            };
+            let greets = matches!(kind, Kind::Hello | Kind::Welcome | Kind::Refuse);
+            assert_eq!(
+                header.takes_payload_crc(agreed),
+                len > 0 && (agreed || greets),
+                "{kind}"
+            );
+            let checked = match (len, agreed) {
+                (0, _) => false,
+                (_, true) => true,
+                (_, false) => payload_crc == 7,
+            };
+            assert_eq!(header.has_payload_crc(agreed), checked, "{kind}");
+        }
+    }
 }
 
 #[test]

@@ -129,5 +129,7 @@ fn leg(msg: &mut Message, leg: &LegStatus) -> Result {
     }
     msg.u32(uapi::NETRAID_A_LEG_IN_FLIGHT, leg.in_flight)?;
     msg.uint(uapi::NETRAID_A_LEG_SKIPPED_BYTES, leg.skipped_bytes)?;
-    msg.uint(uapi::NETRAID_A_LEG_ZEROED_BYTES, leg.zeroed_bytes)
+    msg.uint(uapi::NETRAID_A_LEG_ZEROED_BYTES, leg.zeroed_bytes)?;
+    msg.flag(uapi::NETRAID_A_LEG_CHECKSUMS, leg.checksums)?;
+    msg.flag(uapi::NETRAID_A_LEG_NO_CHECKSUMS, leg.no_checksums)
 }

@@ -69,6 +69,7 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
             peer.heartbeat_ms = timing.heartbeat_ms;
             peer.timeout_ms = timing.timeout_ms;
             peer.flags.set(PeerFlags::PAUSED, false);
+            peer.flags.set(PeerFlags::NO_CHECKSUMS, nest.flag(uapi::NETRAID_A_LEG_NO_CHECKSUMS));
         }
     });
     noted.map_err(|error| mirror.unwritable(request, error))?;
@@ -91,6 +92,7 @@ pub(super) fn add_leg(net: &NetNs, mirror: &Mirror) -> Result<Arc<SourceLeg>> {
         address,
         timing,
         paused,
+        no_checksums,
     } = known.ok_or(EINVAL)??;
     let config = SourceConfig {
         id: LEG,
@@ -98,6 +100,7 @@ pub(super) fn add_leg(net: &NetNs, mirror: &Mirror) -> Result<Arc<SourceLeg>> {
         listen_port: mirror.state.lock().listen.map_or(0, |(address, _)| address.port),
         address,
         timing,
+        no_checksums,
         net: net.clone(),
         observer: observe,
         handover: super::desk::asked_for,
@@ -123,6 +126,7 @@ pub(super) struct Known {
     pub(super) address: Address,
     pub(super) timing: Timing,
     paused: bool,
+    no_checksums: bool,
 }
 
 impl Known {
@@ -139,6 +143,7 @@ impl Known {
                 timeout_ms: peer.timeout_ms,
             },
             paused: peer.flags.contains(PeerFlags::PAUSED),
+            no_checksums: peer.flags.contains(PeerFlags::NO_CHECKSUMS),
         })
     }
 }

@@ -59,6 +59,7 @@ pub(crate) fn ask(net: &NetNs, question: &Question<'_>) -> Heard {
             listen_port: 0,
             session: u64::from_le_bytes(misc::random()),
             flags: HelloFlags::ASK,
+            features: 0,
         },
     );
     let heard = match greeting::exchange(&link, &hello) {

@@ -15,7 +15,7 @@ use kernel::prelude::*;
 use netraid_core::{
     chunk::Geometry,
     generation::Generations,
-    handshake::{target_decide, ConnectedSource, TargetFacts, Verdict},
+    handshake::{agreed_features, target_decide, ConnectedSource, TargetFacts, Verdict},
     meta::{MetaFlags, Superblock},
     name::Text,
     state::Role,
@@ -52,6 +52,8 @@ pub(crate) struct Introduction<'a> {
     pub(crate) listen_port: u16,
     pub(crate) session: u64,
     pub(crate) flags: HelloFlags,
+    /// What is offered.
+    pub(crate) features: u64,
 }
 
 /// The greeting of a source, or of one who asks.
@@ -64,7 +66,7 @@ pub(crate) fn hello(store: &Store, by: &Introduction<'_>) -> Hello {
                 .flags
                 .with(HelloFlags::PREPARED, sb.flags.contains(MetaFlags::PREPARED))
                 .with(HelloFlags::NEW, sb.flags.contains(MetaFlags::NEW)),
-            features: features::OFFERED,
+            features: by.features,
             mirror_uuid: sb.mirror_uuid,
             node_uuid: by.node.uuid,
             instance: by.node.instance,
@@ -214,7 +216,7 @@ pub(super) fn welcome(facts: &Facts<'_>, hello: &Hello) -> Welcome {
                 .with(WelcomeFlags::FRESH, mine.current == 0)
                 .with(WelcomeFlags::HAS_MAP, facts.has_own_data)
                 .with(WelcomeFlags::DISCARD_OK, facts.disk.can_discard),
-            features: hello.features & features::OFFERED,
+            features: agreed_features(hello.features, features::SUPPORTED),
             node_uuid: facts.node.uuid,
             instance: facts.node.instance,
             known_instance: hello.instance,

@@ -17,7 +17,10 @@ use kernel::{
         new_mutex, Arc, Mutex,
     },
 };
-use netraid_core::wire::{Header, Kind, WireError, HEADER_LEN};
+use netraid_core::{
+    crc32c::crc32c,
+    wire::{features, Header, Kind, WireError, HEADER_LEN},
+};
 
 /// The longest that one message may take to be sent, milliseconds, although the other side is heard.
 const SEND_MS: u64 = 30_000;
@@ -67,6 +70,13 @@ impl fmt::Display for LinkError {
     }
 }
 
+impl LinkError {
+    /// Whether a message was changed on its way.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Wire(error) if error.is_damage())
+    }
+}
+
 impl From<WireError> for LinkError {
     fn from(error: WireError) -> Self {
         Self::Wire(error)
@@ -88,6 +98,17 @@ pub(crate) enum Data<'a, C> {
     Pages(&'a PagedBio<C>),
 }
 
+impl<C> Data<'_, C> {
+    fn crc32c(&self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Bytes(bytes) => crc32c(0, bytes),
+            Self::Bio(bio) => bio.crc32c(),
+            Self::Pages(pages) => pages.crc32c(),
+        }
+    }
+}
+
 /// A connection. One thread may receive while others send.
 #[pin_data]
 pub(crate) struct Link {
@@ -100,6 +121,9 @@ pub(crate) struct Link {
     sending: Mutex<()>,
     /// When the connection is given up whatever is heard, milliseconds since boot; 0 for never.
     deadline: Atomic<u64>,
+    /// What both sides have agreed on, and whether they have agreed at all.
+    features: Atomic<u64>,
+    agreed: Atomic<bool>,
     heard: Atomic<u64>,
     spoke: Atomic<u64>,
     sent_bytes: Atomic<u64>,
@@ -116,6 +140,8 @@ impl Link {
                 timeout_ms: Atomic::new(timing.timeout_ms),
                 sending <- new_mutex!((), "netraid_sending"),
                 deadline: Atomic::new(0_u64),
+                features: Atomic::new(0_u64),
+                agreed: Atomic::new(false),
                 heard: Atomic::new(now),
                 spoke: Atomic::new(now),
                 sent_bytes: Atomic::new(0_u64),
@@ -145,6 +171,17 @@ impl Link {
             misc::now_ms().saturating_add(u64::from(ms))
         };
         self.deadline.store(at, Relaxed);
+    }
+
+    /// Both sides have agreed on these features; the next message in each direction is the first to make use of them.
+    pub(crate) fn agree(&self, features: u64) {
+        self.features.store(features, Relaxed);
+        self.agreed.store(true, Relaxed);
+    }
+
+    /// Whether both sides have agreed on a feature.
+    pub(crate) fn has(&self, feature: u64) -> bool {
+        self.features.load(Relaxed) & feature != 0
     }
 
     /// Makes the connection; sleeps at most the timeout.
@@ -203,9 +240,13 @@ impl Link {
         (self.sent_bytes.load(Relaxed), self.received_bytes.load(Relaxed))
     }
 
-    /// Sends a header and what follows it.
-    pub(crate) fn send<C>(&self, header: &[u8; HEADER_LEN], data: &Data<'_, C>) -> LinkResult {
+    /// Sends a header and what follows it, with a checksum where that is agreed on.
+    pub(crate) fn send<C>(&self, mut header: Header, data: &Data<'_, C>) -> LinkResult {
         let more = !matches!(data, Data::None);
+        if header.takes_payload_crc(self.has(features::PAYLOAD_CRC)) {
+            header.payload_crc = data.crc32c();
+        }
+        let header = header.encode();
         let _message = self.sending.lock();
         let socket = &self.socket;
         // A slow disk on the other side holds us back while its heartbeats go on; that has an end, too.
@@ -214,7 +255,7 @@ impl Link {
             self.silence_ms() < u64::from(self.timeout_ms.load(Relaxed))
                 && misc::now_ms().saturating_sub(began) < SEND_MS
         };
-        let sent = socket.send(header, more, &patient).and_then(|()| match data {
+        let sent = socket.send(&header, more, &patient).and_then(|()| match data {
             Data::None => Ok(0),
             Data::Bytes(bytes) => socket.send(bytes, false, &patient).map(|()| bytes.len() as u64),
             Data::Bio(bio) => socket.send_bio(bio, &patient).map(|()| u64::from(bio.len())),
@@ -228,7 +269,7 @@ impl Link {
 
     /// Sends a message without data.
     pub(crate) fn send_plain(&self, header: &Header) -> LinkResult {
-        self.send(&header.encode(), &Data::<()>::None)
+        self.send(*header, &Data::<()>::None)
     }
 
     /// Takes leave, so that the other side does not have to wait for a timeout; not worth a wait if it is silent.
@@ -241,7 +282,7 @@ impl Link {
     /// Sends a message with bytes, whose number is put into the header.
     pub(crate) fn send_bytes(&self, mut header: Header, bytes: &[u8]) -> LinkResult {
         header.len = u32::try_from(bytes.len()).unwrap_or(0);
-        self.send(&header.encode(), &Data::<()>::Bytes(bytes))
+        self.send(header, &Data::<()>::Bytes(bytes))
     }
 
     fn heard(&self, bytes: usize) {
@@ -275,7 +316,7 @@ impl Link {
     }
 
     /// Fills `data`; sleeps as long as the other side is not silent for too long.
-    pub(crate) fn read(&self, data: &mut [u8]) -> LinkResult {
+    fn read(&self, data: &mut [u8]) -> LinkResult {
         let mut done = 0;
         while let Some(rest) = data.get_mut(done..).filter(|rest| !rest.is_empty()) {
             match self.socket.receive(rest) {
@@ -290,8 +331,8 @@ impl Link {
         Ok(())
     }
 
-    /// Fills the pages of a bio; otherwise as [`Link::read`].
-    pub(crate) fn read_pages<C>(&self, pages: &PagedBio<C>) -> LinkResult {
+    /// The data that follows a header, of which none may be used unless this succeeds: into the pages of a bio.
+    pub(crate) fn read_pages<C>(&self, header: &Header, pages: &PagedBio<C>) -> LinkResult {
         let mut done = 0;
         while done < pages.len() {
             match self.socket.receive_paged(pages, done) {
@@ -302,6 +343,14 @@ impl Link {
                 Err(error) => self.check(error)?,
             }
         }
+        self.check_payload(header, || pages.crc32c())
+    }
+
+    /// Compares the checksum of a payload, where there is one.
+    fn check_payload(&self, header: &Header, checksum: impl FnOnce() -> u32) -> LinkResult {
+        if header.has_payload_crc(self.has(features::PAYLOAD_CRC)) {
+            header.check_payload(checksum())?;
+        }
         Ok(())
     }
 
@@ -309,7 +358,21 @@ impl Link {
     pub(crate) fn read_header(&self) -> LinkResult<Header> {
         let mut bytes = [0; HEADER_LEN];
         self.read(&mut bytes)?;
-        Ok(Header::decode(&bytes)?)
+        Header::decode(&bytes).map_err(|error| {
+            LinkError::Wire(match error {
+                // Who has greeted well speaks this protocol; the first bytes of the header are damaged.
+                WireError::NotNetraid | WireError::OtherVersion(_) if self.agreed.load(Relaxed) => {
+                    WireError::BadHeaderChecksum
+                }
+                other => other,
+            })
+        })
+    }
+
+    /// The data that follows a header, all of which has room in `data`.
+    pub(crate) fn read_exact(&self, header: &Header, data: &mut [u8]) -> LinkResult {
+        self.read(data)?;
+        self.check_payload(header, || crc32c(0, data))
     }
 
     /// The data that follows a header, where it fits into `buffer`.
@@ -319,7 +382,7 @@ impl Link {
             kind: header.kind,
             len: header.len,
         })?;
-        self.read(data)?;
+        self.read_exact(header, data)?;
         Ok(data)
     }
 }

@@ -27,7 +27,7 @@ use netraid_core::{
     meta::PeerFlags,
     name::{Name, Text},
     resync::Progress,
-    wire::{Id, Kind, NO_ID},
+    wire::{features, Id, Kind, NO_ID},
 };
 
 /// What a new leg is given.
@@ -38,6 +38,8 @@ pub(crate) struct SourceConfig {
     pub(crate) listen_port: u16,
     pub(crate) address: Address,
     pub(crate) timing: Timing,
+    /// An operator does not want checksums of the data.
+    pub(crate) no_checksums: bool,
     pub(crate) net: NetNs,
     pub(crate) observer: Observer,
     /// Told that the target asks to change places; answered by [`SourceLeg::answer_takeover`].
@@ -222,6 +224,15 @@ impl SourceLeg {
         })
     }
 
+    /// What the target is offered.
+    pub(super) fn offered_features(&self) -> u64 {
+        if self.config.no_checksums {
+            features::SUPPORTED & !features::PAYLOAD_CRC
+        } else {
+            features::SUPPORTED
+        }
+    }
+
     /// The target's address.
     pub(crate) fn address(&self) -> Address {
         self.config.address
@@ -305,6 +316,8 @@ impl SourceLeg {
             in_flight: counters.outstanding,
             skipped_bytes: inner.skipped_bytes.saturating_add(counters.equal_bytes),
             zeroed_bytes: counters.zeroed_bytes,
+            checksums: connected && inner.link.as_ref().is_some_and(|link| link.has(features::PAYLOAD_CRC)),
+            no_checksums: self.config.no_checksums,
         }
     }
 }

@@ -120,12 +120,13 @@ fn greet(leg: &SourceLeg) {
             listen_port: leg.config.listen_port,
             session,
             flags: HelloFlags::NONE.with(HelloFlags::PAUSED, paused),
+            features: leg.offered_features(),
         },
     );
     match greeting::exchange(&link, &hello) {
         Ok(Ok(welcome)) => decide(leg, &link, &welcome, session),
         Ok(Err(refusal)) => refused(leg, &link, refusal.code, refusal.sentence()),
-        Err(error @ (LinkError::Wire(_) | LinkError::Unexpected(_))) => {
+        Err(error @ (LinkError::Wire(_) | LinkError::Unexpected(_))) if !error.is_damage() => {
             let to = leg.config.address;
             let reason = Text::format(format_args!("{to} does not answer as a netraid target: {error}"));
             leg.fire_on(&link, Event::Refused, Some(reason));
@@ -154,7 +155,7 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
         let peer = sb.peers.get(PEER);
         SourceFacts {
             session,
-            features: features::OFFERED,
+            features: leg.offered_features(),
             size: leg.volume.geometry.size(),
             logical_block_size: leg.volume.lower.logical_block_size(),
             mine: greeting::generations(sb, &welcome.node_uuid),
@@ -177,6 +178,7 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
         }
         Plan::Refuse(code) => return refused(leg, link, code, Text::format(format_args!("{code}"))),
     };
+    link.agree(welcome.features);
     if let Err(error) = prepare(leg, welcome, agreement) {
         let errno = -error.to_errno();
         let reason = Text::format(format_args!(

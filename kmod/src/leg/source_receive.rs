@@ -23,6 +23,8 @@ enum Lost {
     OutOfTurn,
     Bye,
     Refused(Kind, Text),
+    /// The target says why it gives the connection up.
+    GivenUp(Text),
     NoMemory,
 }
 
@@ -43,6 +45,7 @@ pub(super) fn run(leg: &SourceLeg, link: &Arc<Link>) -> Text {
     let peer = leg.inner.lock().peer;
     match lost {
         Lost::Link(error) => Text::format(format_args!("the connection to {peer} was lost: {error}")),
+        Lost::GivenUp(reason) => Text::format(format_args!("{peer} gave the connection up: {reason}")),
         Lost::TargetDisk(status) => Text::format(format_args!(
             "the disk of {peer} failed a write ({status:?}); look at its kernel log, or replace it"
         )),
@@ -108,6 +111,8 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
             leg.fire_on(link, Event::ResumeRefused, Some(reason));
             return Ok(());
         }
+        // Requests are acknowledged, not replied to, unless they arrived damaged.
+        Some(kind) if kind.is_request() => return Err(Lost::GivenUp(reply.reason)),
         Some(kind) => return Err(Lost::Refused(kind, reply.reason)),
         None => return Err(LinkError::Unexpected(Kind::Reply).into()),
     };
@@ -153,7 +158,7 @@ fn map(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Resu
     let words = leg.volume.geometry.words();
     header.check_map_bounds(words as u64).map_err(LinkError::from)?;
     let mut data = KVVec::from_elem(0_u8, header.len as usize, GFP_KERNEL).map_err(|_| Lost::NoMemory)?;
-    link.read(&mut data)?;
+    link.read_exact(header, &mut data)?;
     let first = usize::try_from(header.offset).unwrap_or(usize::MAX);
     // In pieces that find room on the stack.
     let mut words = map_words(&data);

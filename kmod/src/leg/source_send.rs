@@ -93,11 +93,10 @@ fn together(leg: &SourceLeg, given: u64) -> core::result::Result<(), Text> {
 }
 
 fn send(link: &Link, outgoing: &Outgoing) -> LinkResult {
-    let header = &outgoing.header;
     match &outgoing.payload {
-        Payload::None => link.send_plain(header),
-        Payload::Bio(bio) => link.send(&header.encode(), &Data::<()>::Bio(bio)),
-        Payload::Copy(pages) => link.send(&header.encode(), &Data::Pages(pages)),
-        Payload::Digest(pages) => link.send_bytes(*header, &pages.digest()),
+        Payload::None => link.send(outgoing.header, &Data::<()>::None),
+        Payload::Bio(bio) => link.send(outgoing.header, &Data::<()>::Bio(bio)),
+        Payload::Copy(pages) => link.send(outgoing.header, &Data::Pages(pages)),
+        Payload::Digest(pages) => link.send_bytes(outgoing.header, &pages.digest()),
     }
 }

@@ -111,4 +111,8 @@ pub(crate) struct LegStatus {
     pub(crate) in_flight: u32,
     pub(crate) skipped_bytes: u64,
     pub(crate) zeroed_bytes: u64,
+    /// The data on this connection carries checksums.
+    pub(crate) checksums: bool,
+    /// An operator does not want them.
+    pub(crate) no_checksums: bool,
 }

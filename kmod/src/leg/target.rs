@@ -27,7 +27,7 @@ use netraid_core::{
     name::{Name, Text},
     resync::Progress,
     state::{Connection, LegState},
-    wire::Id,
+    wire::{features, Id},
 };
 
 /// The number of a target's only leg.
@@ -211,6 +211,10 @@ impl TargetLeg {
             retry_ms: None,
             skipped_bytes: 0,
             zeroed_bytes: 0,
+            checksums: serving
+                .filter(|_| inner.connected)
+                .is_some_and(|it| it.conn.link.has(features::PAYLOAD_CRC)),
+            no_checksums: false,
             in_flight: serving.map_or(0, |serving| serving.conn.outstanding()),
         }
     }

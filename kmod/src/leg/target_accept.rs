@@ -16,10 +16,10 @@ use netraid_core::{
     chunk::Geometry,
     generation,
     handshake::ConnectedSource,
-    meta::{MetaFlags, Superblock},
+    meta::{MetaFlags, PeerFlags, Superblock},
     name::Text,
     state::Role,
-    wire::{Header, Hello, HelloFlags, Kind, Refuse, RefuseCode},
+    wire::{features, Header, Hello, HelloFlags, Kind, Refuse, RefuseCode},
 };
 
 impl Host for TargetLeg {
@@ -100,6 +100,7 @@ fn decide(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello) {
     if leg.inner.lock().stopping || link.send_bytes(Header::new(Kind::Welcome), &welcome.encode()).is_err() {
         return link.abort();
     }
+    link.agree(welcome.features);
     link.set_deadline(0);
     serve(leg, link, hello, geometry);
 }
@@ -123,6 +124,8 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
             .map_err(|error| unwritable(leg, error))?;
     }
     let listens = link.peer().filter(|_| hello.listen_port != 0);
+    // If the roles are swapped, this machine offers what its source did.
+    let no_checksums = hello.features & features::PAYLOAD_CRC == 0;
     let noted = |sb: &Superblock| {
         let peer = sb.peers.get(PEER);
         sb.mirror_uuid == hello.mirror_uuid
@@ -132,6 +135,7 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
             && peer.is_some_and(|peer| {
                 peer.uuid == hello.node_uuid
                     && peer.instance == hello.instance
+                    && peer.flags.contains(PeerFlags::NO_CHECKSUMS) == no_checksums
                     && listens.is_none_or(|it| it.ip() == peer.ip.get(..usize::from(peer.ip_len)).unwrap_or(&[]))
             })
     };
@@ -157,6 +161,7 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
             peer.uuid = hello.node_uuid;
             peer.name = hello.node_name;
             peer.instance = hello.instance;
+            peer.flags.set(PeerFlags::NO_CHECKSUMS, no_checksums);
             if let Some(address) = listens {
                 address.with_port(hello.listen_port).to_peer(peer);
                 peer.heartbeat_ms = hello.heartbeat_ms;

@@ -33,7 +33,7 @@ pub(super) struct Compared {
 /// Starts to compare; the request is admitted. May sleep.
 pub(super) fn start(conn: &ConnRef, header: &Header, ack: Ack) -> LinkResult {
     let mut digest = [0; DIGEST_LEN];
-    conn.link.read(&mut digest)?;
+    conn.link.read_exact(header, &mut digest)?;
     // A message of this kind is never longer than one with data.
     let len = u32::try_from(header.span).map_err(|_| LinkError::Unexpected(header.kind))?;
     let pages = PagedBio::new(&conn.reads, &conn.pool, &conn.lower, header.offset, len).map_err(LinkError::Io)?;

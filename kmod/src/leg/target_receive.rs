@@ -17,7 +17,7 @@ use netraid_core::{
     generation,
     meta::{MetaFlags, PeerFlags, Superblock},
     name::{Name, Text},
-    wire::{Ack, AckStatus, Flags, Header, Kind, Reply, REPLY_MAX_LEN},
+    wire::{Ack, AckStatus, Flags, Header, Kind, Reply, WireError, REPLY_MAX_LEN},
 };
 
 /// How often the listeners are told of the progress of a resync.
@@ -35,6 +35,7 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
             Err(error) => break error,
         }
     };
+    tell_damage(conn, &error);
     conn.end();
     let source = leg.source().map_or(Name::EMPTY, |(name, _)| name);
     leg.change(|inner| {
@@ -49,6 +50,15 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
             inner.reason = Text::format(format_args!("the connection of {source} was lost: {error}"));
         }
     });
+}
+
+/// The source only sees the end of the connection, and its operator wants to know why. Where that does not reach it, it
+/// has lost no more than the reason.
+fn tell_damage(conn: &Conn, error: &LinkError) {
+    if let LinkError::Wire(WireError::BadPayloadChecksum { kind, .. }) = error {
+        let reason = Text::format(format_args!("{error}"));
+        let _ = reply(conn, *kind, &Reply::refused(reason));
+    }
 }
 
 fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
@@ -93,7 +103,8 @@ fn write(leg: &TargetLeg, conn: &ConnRef, header: &Header, ack: Ack, reported: &
     header.check_bounds(conn.geometry.size())?;
     admit(conn, u64::from(header.len))?;
     let pages = conn.buffer(header.offset, header.len).map_err(LinkError::Io)?;
-    conn.link.read_pages(&pages)?;
+    // Nothing damaged goes to the disk.
+    conn.link.read_pages(header, &pages)?;
     if header.flags.contains(Flags::RESYNC) {
         progress(leg, header.span, reported);
     }

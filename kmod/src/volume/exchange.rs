@@ -30,6 +30,7 @@ pub(crate) enum Payload {
 
 /// A message to be sent.
 pub(crate) struct Outgoing {
+    /// The header, but for the checksum of the payload.
     pub(crate) header: Header,
     /// What follows it.
     pub(crate) payload: Payload,

@@ -100,6 +100,11 @@ pub struct Extend {
     /// joined so, too; NO_FULL_SYNC=1 in /etc/default/netraid says so for every mirror
     #[arg(long)]
     pub no_full_sync: bool,
+    /// Send the data without checksums. With them, which is the rule where both machines know them, data that is damaged
+    /// on its way is never written; go without if a program changes buffers while they are being written, as some do
+    /// with direct I/O, or if the network checks the data itself
+    #[arg(long)]
+    pub no_checksums: bool,
     /// Wait until the target holds the same content, at most so many seconds [without a number: 3600]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "3600", value_parser = parse_seconds)]

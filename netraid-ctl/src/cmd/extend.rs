@@ -65,6 +65,7 @@ fn leg(args: &Extend, target: &Endpoint) -> gen::Leg {
         replication: Some(replication),
         heartbeat_ms: args.liveness.heartbeat,
         timeout_ms: args.liveness.timeout,
+        no_checksums: args.no_checksums,
         ..gen::Leg::default()
     }
 }

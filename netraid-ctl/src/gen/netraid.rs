@@ -1105,6 +1105,10 @@ pub struct Leg {
     pub skipped_bytes: Option<u64>,
     /// Bytes of resyncs that were all zero and were sent as such, without data.
     pub zeroed_bytes: Option<u64>,
+    /// What is sent on this connection carries checksums, and damage on its way is noticed.
+    pub checksums: bool,
+    /// An operator does not want checksums; without it they are used where the other machine knows them, too.
+    pub no_checksums: bool,
 }
 impl Leg {
     /// Number of the attribute `id`.
@@ -1167,6 +1171,10 @@ impl Leg {
     pub const SKIPPED_BYTES: u16 = 29;
     /// Number of the attribute `zeroed-bytes`.
     pub const ZEROED_BYTES: u16 = 30;
+    /// Number of the attribute `checksums`.
+    pub const CHECKSUMS: u16 = 31;
+    /// Number of the attribute `no-checksums`.
+    pub const NO_CHECKSUMS: u16 = 32;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -1263,6 +1271,12 @@ impl Leg {
         if let Some(value) = &self.zeroed_bytes {
             out.put_uint(Self::ZEROED_BYTES, *value)?;
         }
+        if self.checksums {
+            out.put_flag(Self::CHECKSUMS)?;
+        }
+        if self.no_checksums {
+            out.put_flag(Self::NO_CHECKSUMS)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -1307,6 +1321,8 @@ impl Leg {
                 Self::IN_FLIGHT => set.in_flight = Some(attr.u32()?),
                 Self::SKIPPED_BYTES => set.skipped_bytes = Some(attr.uint()?),
                 Self::ZEROED_BYTES => set.zeroed_bytes = Some(attr.uint()?),
+                Self::CHECKSUMS => set.checksums = true,
+                Self::NO_CHECKSUMS => set.no_checksums = true,
                 _ => {}
             }
         }
@@ -1347,6 +1363,8 @@ impl Leg {
                 Self::IN_FLIGHT => AttributeInfo::leaf("in-flight"),
                 Self::SKIPPED_BYTES => AttributeInfo::leaf("skipped-bytes"),
                 Self::ZEROED_BYTES => AttributeInfo::leaf("zeroed-bytes"),
+                Self::CHECKSUMS => AttributeInfo::leaf("checksums"),
+                Self::NO_CHECKSUMS => AttributeInfo::leaf("no-checksums"),
                 _ => return None,
             },
         )

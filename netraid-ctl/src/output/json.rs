@@ -135,6 +135,8 @@ struct NetworkLeg {
     in_flight: Option<u32>,
     skipped_bytes: Option<u64>,
     zeroed_bytes: Option<u64>,
+    checksums: bool,
+    no_checksums: bool,
 }
 
 /// A percentage with one decimal, as in the text.
@@ -256,6 +258,8 @@ impl NetworkLeg {
             in_flight: told.in_flight,
             skipped_bytes: told.skipped_bytes,
             zeroed_bytes: told.zeroed_bytes,
+            checksums: told.checksums,
+            no_checksums: told.no_checksums,
         }
     }
 }

@@ -252,6 +252,16 @@ fn copies(mirror: &Mirror) -> String {
     format!("[{}/{}] [{marks}]", all.len(), all.iter().filter(|&&good| good).count())
 }
 
+/// Whether damage on the way is noticed.
+fn checksums(leg: &Leg) -> &'static str {
+    match (leg.told.checksums, leg.told.no_checksums) {
+        (true, _) => "in use",
+        (false, true) => "not wanted",
+        (false, false) if leg.connection == Connection::Connected => "not agreed on",
+        (false, false) => "not in use",
+    }
+}
+
 fn leg_details(leg: &Leg) -> Vec<(&'static str, String)> {
     let told = &leg.told;
     let count = |name, value: Option<u64>| value.map(|value| (name, value.to_string()));
@@ -267,6 +277,7 @@ fn leg_details(leg: &Leg) -> Vec<(&'static str, String)> {
         milliseconds("Next attempt in", told.retry_ms),
         milliseconds("Heartbeat", told.heartbeat_ms.map(u64::from)),
         milliseconds("Timeout", told.timeout_ms.map(u64::from)),
+        Some(("Checksums", checksums(leg).to_owned())),
         count("Dirty chunks", told.dirty_chunks),
         count("Resyncs", told.resyncs),
         amount("Resynchronized", told.resynced_bytes),

@@ -42,6 +42,14 @@
 //! marked, for only its end tells the target that it is consistent. A target that was restarted may have lost what it
 //! had confirmed and not made durable: the source adds what its intent log knows ([`Agreement::distrust`]).
 
+//!
+//! # Features
+//!
+//! The source offers what it has and its operator wants; the target answers with those of them that
+//! it has, too ([`agreed_features`]). One that does not know a feature neither offers it nor answers
+//! with it, so machines with different versions agree on what both have. A Welcome with a feature
+//! that was not offered breaks the agreement.
+
 mod source;
 mod target;
 
@@ -71,6 +79,13 @@ pub const fn generations_of_source(hello: &Hello) -> Generations {
 #[must_use]
 pub const fn generations_of_target(welcome: &Welcome) -> Generations {
     welcome.generations()
+}
+
+/// The features of a connection, of those that one side offers and those that the other has. The
+/// target tells them in its Welcome; both use them from the next message on.
+#[must_use]
+pub const fn agreed_features(offered: u64, own: u64) -> u64 {
+    offered & own
 }
 
 /// Most bytes of data to put in one message to a side that named a limit.

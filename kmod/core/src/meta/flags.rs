@@ -99,5 +99,7 @@ lasting_flags! {
         PAUSED = 1 << 0, "paused";
         /// Everything has to be copied, whatever the maps say.
         FULL = 1 << 1, "everything to be copied";
+        /// An operator does not want checksums of the data sent to or from it.
+        NO_CHECKSUMS = 1 << 2, "no checksums";
     }
 }

@@ -57,7 +57,12 @@ pub enum WireError {
         size: u64,
     },
     /// The payload was changed on its way.
-    BadPayloadChecksum(Kind),
+    BadPayloadChecksum {
+        /// Kind of the message.
+        kind: Kind,
+        /// Offset in bytes on the device, for a kind that has one.
+        offset: Option<u64>,
+    },
     /// A text of the payload is not one.
     BadText {
         /// Kind of the message.
@@ -65,6 +70,14 @@ pub enum WireError {
         /// What is wrong with it.
         error: TextError,
     },
+}
+
+impl WireError {
+    /// Whether the message was changed on its way, rather than sent so.
+    #[must_use]
+    pub const fn is_damage(self) -> bool {
+        matches!(self, Self::BadHeaderChecksum | Self::BadPayloadChecksum { .. })
+    }
 }
 
 impl fmt::Display for WireError {
@@ -79,7 +92,7 @@ impl fmt::Display for WireError {
                  {VERSION}; load modules that speak the same version on both"
             ),
             Self::BadHeaderChecksum => {
-                f.write_str("a message header arrived damaged; if this happens again, check the network")
+                f.write_str("a message header was damaged on its way; if this happens again, check the network")
             }
             Self::UnknownKind(kind) => {
                 write!(f, "the other side sent a message of the unknown kind {kind}")
@@ -106,11 +119,16 @@ impl fmt::Display for WireError {
                 f,
                 "the other side sent a message for {span} at {offset}, beyond the end at {size}"
             ),
-            Self::BadPayloadChecksum(kind) => write!(
-                f,
-                "the data of a {kind} message arrived damaged; if this happens again, check the \
-                 network"
-            ),
+            Self::BadPayloadChecksum { kind, offset } => {
+                f.write_str("data was damaged on its way (the checksum of a message of kind ")?;
+                match offset {
+                    Some(offset) => write!(f, "{kind} at offset {offset}")?,
+                    None => write!(f, "{kind}")?,
+                }
+                f.write_str(
+                    " does not match); if this happens again, check the network and the memory of both machines",
+                )
+            }
             Self::BadText { kind, error } => {
                 write!(f, "the other side sent a {kind} message with a bad text: {error}")
             }

@@ -194,6 +194,20 @@ impl Header {
         }
     }
 
+    /// Whether the sender of this message fills in the checksum of the payload, and where that is
+    /// `agreed` on, the receiver relies on it.
+    #[must_use]
+    pub const fn takes_payload_crc(&self, agreed: bool) -> bool {
+        self.len > 0 && (agreed || self.kind.is_handshake())
+    }
+
+    /// Whether the receiver of this message has to check its payload with
+    /// [`check_payload`](Self::check_payload). Who does not know of checksums sends 0.
+    #[must_use]
+    pub const fn has_payload_crc(&self, agreed: bool) -> bool {
+        self.len > 0 && (agreed || self.payload_crc != 0)
+    }
+
     /// Checks the checksum of the payload, as [`crc32c`] gives it.
     ///
     /// # Errors
@@ -203,7 +217,10 @@ impl Header {
         if self.payload_crc == checksum {
             Ok(())
         } else {
-            Err(WireError::BadPayloadChecksum(self.kind))
+            Err(WireError::BadPayloadChecksum {
+                kind: self.kind,
+                offset: self.kind.has_range().then_some(self.offset),
+            })
         }
     }
 }

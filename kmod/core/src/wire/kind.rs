@@ -100,6 +100,12 @@ impl Kind {
         )
     }
 
+    /// Whether it belongs to the handshake, before which nothing is agreed on.
+    #[must_use]
+    pub const fn is_handshake(self) -> bool {
+        matches!(self, Self::Hello | Self::Welcome | Self::Refuse)
+    }
+
     /// Whether `offset` and `span` are a range of the device.
     #[must_use]
     pub const fn has_range(self) -> bool {

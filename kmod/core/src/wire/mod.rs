@@ -16,7 +16,7 @@
 //! | 16 | 8 | sequence number of the request |
 //! | 24 | 8 | offset in bytes on the device |
 //! | 32 | 8 | span: bytes of the device that the operation covers |
-//! | 40 | 4 | CRC-32C of the payload, 0 where that is not agreed on |
+//! | 40 | 4 | CRC-32C of the payload, 0 where there is none or it is not agreed on |
 //! | 44 | 4 | CRC-32C of the 44 bytes before it |
 //!
 //! A receiver reads exactly [`HEADER_LEN`] bytes, calls [`Header::decode`], calls
@@ -50,6 +50,17 @@
 //!
 //! Read and ReadReply are reserved: they decode, and a receiver that has no use for them answers
 //! as to an unexpected message.
+//!
+//! # Checksums
+//!
+//! The header always carries its own checksum, so a message without a payload is always covered. That of
+//! the payload is filled in by the sender of a message of the handshake, before anything is agreed
+//! on, and by both sides in every message from the handshake on if both have
+//! [`features::PAYLOAD_CRC`]. A receiver checks it before it uses a byte of the payload: always if
+//! that is agreed on, else where it is not 0, which is what those send who do not know it
+//! ([`Header::has_payload_crc`]). What does not match was damaged on its way. The receiver gives the
+//! connection up, as after any other error; a target first says what it found in a Reply with the
+//! kind of the damaged message as handle, so that the source's operator is told, too.
 //!
 //! # Versions
 //!
@@ -112,6 +123,8 @@ pub const NO_ID: Id = [0; 16];
 pub mod features {
     /// The payload checksum of the header is filled in and checked.
     pub const PAYLOAD_CRC: u64 = 1 << 0;
+    /// What this version offers, unless an operator wants less.
+    pub const SUPPORTED: u64 = PAYLOAD_CRC | COMPARE;
     /// Reserved: payloads compressed with lz4.
     pub const LZ4: u64 = 1 << 1;
     /// Reserved: payloads compressed with zstd.
@@ -128,7 +141,4 @@ pub mod features {
     pub const STREAMS: u64 = 1 << 7;
     /// Chunks that may well be the same are compared before they are copied: Compare.
     pub const COMPARE: u64 = 1 << 8;
-
-    /// What this version offers.
-    pub const OFFERED: u64 = COMPARE;
 }

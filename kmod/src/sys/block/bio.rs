@@ -96,6 +96,12 @@ impl Bio {
         unsafe { (*self.as_ptr()).bi_iter.bi_size }
     }
 
+    /// The CRC-32C of its data, as [`netraid_core::crc32c::crc32c`] gives it; reads all of it.
+    pub(crate) fn crc32c(&self) -> u32 {
+        // SAFETY: By the type invariant.
+        unsafe { bind::netraid_bio_crc32c(self.as_ptr()) }
+    }
+
     /// The first part that fits the limits of our disk; the rest is submitted again by the block layer.
     /// None when the bio was ended because it can't be split. May sleep.
     pub(crate) fn split_to_limits(self) -> Option<Self> {

@@ -122,6 +122,12 @@ impl<C> PagedBio<C> {
         digest
     }
 
+    /// The CRC-32C of its bytes, as [`netraid_core::crc32c::crc32c`] gives it; reads them all.
+    pub(crate) fn crc32c(&self) -> u32 {
+        // SAFETY: The bio is ours and not in flight.
+        unsafe { bind::netraid_bio_crc32c(self.rewound()) }
+    }
+
     /// The raw bio, rewound to its first byte.
     pub(in crate::sys) fn rewound(&self) -> *mut bindings::bio {
         let bio = self.child.as_ptr();

@@ -173,6 +173,11 @@ impl<'a> Nest<'a> {
     pub(crate) fn bytes(&self, id: u32) -> Option<&'a [u8]> {
         self.attr(id).map(Attr::bytes)
     }
+
+    /// Whether a flag is there.
+    pub(crate) fn flag(&self, id: u32) -> bool {
+        self.attr(id).is_some()
+    }
 }
 
 /// Bytes for which every reader has room: what the kernel fills where nothing else is asked for (NLMSG_GOODSIZE).
