@@ -144,3 +144,9 @@ u32 netraid_bio_crc32c(struct bio *bio)
 	}
 	return ~crc;
 }
+
+/* bio_copy_data() is not among the kernel's own bindings. */
+void netraid_bio_copy(struct bio *to, struct bio *from)
+{
+	bio_copy_data(to, from);
+}

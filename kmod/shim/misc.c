@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/irqflags.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
@@ -18,6 +19,12 @@ u64 netraid_now_ms(void)
 u64 netraid_wall_ms(void)
 {
 	return ktime_to_ms(ktime_get_real());
+}
+
+/* a volatile variable */
+unsigned long netraid_jiffies(void)
+{
+	return jiffies;
 }
 
 /* static inline in linux/sched/mm.h */

@@ -28,6 +28,7 @@ struct net;
 /* misc.c: time, memory scope, threads, module reference */
 u64 netraid_now_ms(void);
 u64 netraid_wall_ms(void);
+unsigned long netraid_jiffies(void);
 unsigned int netraid_noio_save(void);
 void netraid_noio_restore(unsigned int flags);
 unsigned long netraid_irq_save(void);
@@ -103,6 +104,7 @@ void netraid_bio_free_pages(struct bio *bio, mempool_t *pool);
 bool netraid_bio_is_zero(struct bio *bio);
 void netraid_bio_sha256(struct bio *bio, u8 *digest);
 u32 netraid_bio_crc32c(struct bio *bio);
+void netraid_bio_copy(struct bio *to, struct bio *from);
 
 /* file.c: one block of a file or device at a time */
 enum netraid_file_const {

@@ -33,7 +33,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const DEVICE: &str = "/dev/netraid0";
-const HEADER: usize = 48;
+pub(crate) const HEADER: usize = 48;
 const HELLO: u8 = 1;
 const WELCOME: u8 = 2;
 const WRITE: u8 = 4;
@@ -43,15 +43,15 @@ const RESYNC: u8 = 4;
 
 /// The message that is to be damaged, and where.
 #[derive(Clone, Copy)]
-struct Hit {
-    kind: u8,
-    resync: bool,
+pub(crate) struct Hit {
+    pub(crate) kind: u8,
+    pub(crate) resync: bool,
     /// Byte from the beginning of the header on.
-    at: usize,
+    pub(crate) at: usize,
 }
 
 /// Damages the next such message that passes, and no other; the flag says that it has happened.
-fn damage_next(way: Way<'_>, hit: Hit) -> Arc<AtomicBool> {
+pub(crate) fn damage_next(way: Way<'_>, hit: Hit) -> Arc<AtomicBool> {
     let done = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&done);
     way.alter(move |frame| {
@@ -76,7 +76,7 @@ fn await_damage(way: Way<'_>, before: Traffic) -> Result<()> {
 }
 
 /// Waits until a machine gives a connection up with all these words.
-fn await_reason(events: &mut Events, words: &[&str]) -> Result<()> {
+pub(crate) fn await_reason(events: &mut Events, words: &[&str]) -> Result<()> {
     events.wait_for(&words.join(" ... "), SOON, |event| {
         let reason = event["reason"].as_str().unwrap_or_default();
         words.iter().all(|word| reason.contains(word))

@@ -37,6 +37,7 @@ mod lifecycle;
 mod link;
 mod log_writes;
 mod mapper;
+mod media;
 mod metadata_damage;
 mod methods;
 mod mirror;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         lifecycle::CASES,
         link::CASES,
         log_writes::CASES,
+        media::CASES,
         metadata_damage::CASES,
         methods::CASES,
         netlink::CASES,

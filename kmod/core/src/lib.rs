@@ -65,6 +65,7 @@ pub mod name;
 pub mod ownership;
 pub mod pace;
 pub mod request;
+pub mod rescue;
 pub mod resync;
 pub mod state;
 pub mod units;

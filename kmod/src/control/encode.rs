@@ -53,6 +53,12 @@ pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq:
     if let Some(intent_chunks) = view.intent_chunks {
         msg.uint(uapi::NETRAID_A_MIRROR_INTENT_CHUNKS, intent_chunks)?;
     }
+    if let Some(reads) = view.reads {
+        msg.uint(uapi::NETRAID_A_MIRROR_READ_ERRORS, reads.errors)?;
+        msg.uint(uapi::NETRAID_A_MIRROR_REMOTE_READS, reads.remote)?;
+        msg.uint(uapi::NETRAID_A_MIRROR_REPAIRED_BYTES, reads.repaired_bytes)?;
+        msg.uint(uapi::NETRAID_A_MIRROR_REPAIR_ERRORS, reads.repair_errors)?;
+    }
     flags(msg, standing.flags)?;
     msg.uint(uapi::NETRAID_A_MIRROR_GENERATION, standing.generation)?;
     msg.uint(uapi::NETRAID_A_MIRROR_RESYNC_RATE, standing.resync_rate)?;

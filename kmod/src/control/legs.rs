@@ -69,7 +69,8 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
             peer.heartbeat_ms = timing.heartbeat_ms;
             peer.timeout_ms = timing.timeout_ms;
             peer.flags.set(PeerFlags::PAUSED, false);
-            peer.flags.set(PeerFlags::NO_CHECKSUMS, nest.flag(uapi::NETRAID_A_LEG_NO_CHECKSUMS));
+            peer.flags
+                .set(PeerFlags::NO_CHECKSUMS, nest.flag(uapi::NETRAID_A_LEG_NO_CHECKSUMS));
         }
     });
     noted.map_err(|error| mirror.unwritable(request, error))?;

@@ -212,6 +212,7 @@ impl Mirror {
             device_present: false,
             dirty_chunks: None,
             intent_chunks: None,
+            reads: None,
             meta_writes: state.store.writes(),
             standing,
             leg: None,
@@ -224,6 +225,7 @@ impl Mirror {
                 let counters = source.running.volume.counters();
                 view.dirty_chunks = Some(counters.dirty_chunks);
                 view.intent_chunks = Some(counters.intent_chunks);
+                view.reads = Some(counters.reads);
                 view.leg = source.leg.as_ref().map(|handle| handle.leg.status());
             }
             Active::Target(target) => {

@@ -5,6 +5,7 @@
 use crate::{
     leg::{LegStatus, Timing},
     sys::net::Address,
+    volume::Reads,
 };
 use netraid_core::{
     chunk::Geometry,
@@ -51,6 +52,7 @@ pub(super) struct View {
     pub(super) device_present: bool,
     pub(super) dirty_chunks: Option<u64>,
     pub(super) intent_chunks: Option<u64>,
+    pub(super) reads: Option<Reads>,
     pub(super) meta_writes: u64,
     pub(super) standing: Standing,
     pub(super) leg: Option<LegStatus>,

@@ -62,7 +62,10 @@ impl fmt::Display for LinkError {
             Self::Io(error) => write!(f, "the connection broke (error {})", -error.to_errno()),
             Self::Record(error) => {
                 let errno = -error.to_errno();
-                write!(f, "the metadata here can't be written (error {errno}); look at the disk it is on")
+                write!(
+                    f,
+                    "the metadata here can't be written (error {errno}); look at the disk it is on"
+                )
             }
             Self::Wire(error) => write!(f, "{error}"),
             Self::Unexpected(kind) => write!(f, "the other side sent a message out of turn ({kind:?})"),

@@ -29,6 +29,7 @@ mod target_accept;
 mod target_apply;
 mod target_compare;
 mod target_confirm;
+mod target_fetch;
 mod target_pause;
 mod target_receive;
 mod target_takeover;

@@ -254,5 +254,6 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
     }
     volume.set_theirs(welcome.generation);
     volume.set_compares(welcome.features & features::COMPARE != 0);
+    volume.set_answers_reads(welcome.features & features::READ != 0);
     Ok(())
 }

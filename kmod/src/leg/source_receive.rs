@@ -6,12 +6,16 @@ use super::{
     link::{Link, LinkError, LinkResult},
     source::SourceLeg,
 };
-use crate::{meta::maps::PEER, volume::Confirmed};
+use crate::{
+    meta::maps::PEER,
+    volume::{arrived, Confirmed},
+};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::{Event, State},
     meta::{MetaFlags, PeerFlags},
     name::Text,
+    rescue::Answer,
     wire::{map_words, Ack, AckStatus, Flags, Header, Kind, Reply, ReplyStatus},
     wire::{ACKS_MAX, ACK_LEN, REPLY_MAX_LEN},
 };
@@ -67,6 +71,7 @@ fn receive(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Lost> 
         Kind::Ping | Kind::Pong => Ok(()),
         Kind::Reply => reply(leg, link, &header),
         Kind::Map => map(leg, link, &header),
+        Kind::ReadReply => answer(leg, link, &header),
         Kind::Takeover => {
             (leg.config.handover)(leg.config.node.mirror_id);
             Ok(())
@@ -83,6 +88,21 @@ fn acks(leg: &SourceLeg, link: &Link, header: &Header) -> core::result::Result<(
             Confirmed::Fine => {}
             Confirmed::TargetError(status) => return Err(Lost::TargetDisk(status)),
             Confirmed::Unexpected => return Err(Lost::OutOfTurn),
+        }
+    }
+    Ok(())
+}
+
+/// Data that the local disk could not give.
+fn answer(leg: &SourceLeg, link: &Link, header: &Header) -> core::result::Result<(), Lost> {
+    let volume = &leg.volume;
+    match volume.answer(header) {
+        Answer::Unexpected => return Err(Lost::OutOfTurn),
+        Answer::Failed => arrived(volume, header, None),
+        Answer::Data => {
+            let pages = volume.answer_pages(header).map_err(LinkError::Io)?;
+            link.read_pages(header, &pages)?;
+            arrived(volume, header, Some(pages));
         }
     }
     Ok(())

@@ -6,7 +6,9 @@ use super::{
     link::Link,
     target::TargetLeg,
     target_compare::{Compared, Reading},
-    target_confirm, target_receive,
+    target_confirm,
+    target_fetch::{Answers, Fetch},
+    target_receive,
 };
 use crate::sys::errno::EOPNOTSUPP;
 use crate::sys::{
@@ -47,11 +49,20 @@ pub(super) struct Flow {
     pub(super) slow: Fifo<Slow, KVVec<Slow>>,
     /// What was read to be compared; with room for as many as there can be.
     pub(super) compared: KVVec<Compared>,
+    pub(super) answers: Answers,
     pub(super) outstanding: u32,
     bytes: u64,
     applied_bytes: u64,
     pub(super) ended: bool,
     begun: bool,
+}
+
+impl Flow {
+    /// A request of `bytes` is over and told.
+    pub(super) fn leave(&mut self, bytes: u64) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 /// A connection.
@@ -73,6 +84,7 @@ pub(super) struct Conn {
     pub(super) slow: Event,
     writes: PagedSet<Write>,
     pub(super) reads: PagedSet<Reading>,
+    fetches: PagedSet<Fetch>,
     flushes: BioSet<Flush>,
     pub(super) pool: Arc<PagePool>,
 }
@@ -98,13 +110,15 @@ impl Conn {
             acks: Fifo::new(KVVec::from_elem(no_ack, OUTSTANDING, GFP_KERNEL)?),
             slow: Fifo::new(KVVec::from_elem(none, OUTSTANDING, GFP_KERNEL)?),
             compared: KVVec::with_capacity(OUTSTANDING, GFP_KERNEL)?,
+            answers: Answers::new(),
             outstanding: 0,
             bytes: 0,
             applied_bytes: 0,
             ended: false,
             begun: false,
         };
-        let (writes, reads, flushes) = (PagedSet::new(RESERVE)?, PagedSet::new(RESERVE)?, BioSet::new(RESERVE)?);
+        let (writes, flushes) = (PagedSet::new(RESERVE)?, BioSet::new(RESERVE)?);
+        let (reads, fetches) = (PagedSet::new(RESERVE)?, PagedSet::new(RESERVE)?);
         let pool = PagePool::new(RESERVE_PAGES)?;
         Arc::pin_init(
             Guarded::new::<Error>(try_pin_init!(Self {
@@ -117,6 +131,7 @@ impl Conn {
                 slow <- Event::new(),
                 writes,
                 reads,
+                fetches,
                 flushes,
                 pool,
             }? Error)),
@@ -230,6 +245,11 @@ impl Conn {
     /// A buffer for the data of a write; may sleep.
     pub(super) fn buffer(&self, offset: u64, len: u32) -> Result<PagedBio<Write>> {
         PagedBio::new(&self.writes, &self.pool, &self.lower, offset, len.min(MAX_PAYLOAD))
+    }
+
+    /// A buffer for data that is read; may sleep.
+    pub(super) fn fetch_buffer(&self, offset: u64, len: u32) -> Result<PagedBio<Fetch>> {
+        PagedBio::new(&self.fetches, &self.pool, &self.lower, offset, len.min(MAX_PAYLOAD))
     }
 }
 

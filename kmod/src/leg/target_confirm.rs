@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a target tells: confirmations, many in one message, and heartbeats. And the thread for what takes long.
+//! What a target tells: confirmations, many in one message, data that was asked for, and heartbeats. And the thread for
+//! what takes long.
 
 use super::{
     target::TargetLeg,
     target_apply::{Conn, ConnRef, Slow},
-    target_compare,
+    target_compare, target_fetch,
 };
 use kernel::prelude::*;
 use netraid_core::wire::{Flags, Header, Kind, ACKS_MAX, ACK_LEN};
@@ -26,6 +27,9 @@ pub(super) fn run(conn: &ConnRef) {
             if conn.link.send_bytes(Header::new(Kind::Ack), acks).is_err() {
                 return conn.end();
             }
+        }
+        if target_fetch::answer(conn).is_err() {
+            return conn.end();
         }
         if conn.link.wants_heartbeat() && conn.link.send_plain(&Header::new(Kind::Ping)).is_err() {
             return conn.end();

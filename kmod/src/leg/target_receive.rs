@@ -6,7 +6,7 @@ use super::{
     link::{LinkError, LinkResult},
     target::TargetLeg,
     target_apply::{self, Conn, ConnRef, Slow},
-    target_compare,
+    target_compare, target_fetch,
     target_pause::{self, Paused},
     target_takeover, Report,
 };
@@ -80,6 +80,7 @@ fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
             target_compare::start(conn, &header, ack)
         }
         Kind::Discard | Kind::Zeroes => slow(leg, conn, &header, ack, reported),
+        Kind::Read => target_fetch::read(leg, conn, &header),
         Kind::Ping | Kind::Pong => Ok(()),
         Kind::ResyncStart => resync_start(leg, conn, &header),
         Kind::ResyncDone => resync_done(leg, conn, header.offset),

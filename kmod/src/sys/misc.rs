@@ -15,6 +15,13 @@ pub(crate) fn now_ms() -> u64 {
     unsafe { bind::netraid_now_ms() }
 }
 
+/// What the accounting of a bio begins with, see [`Bio::start_accounting`](super::block::Bio::start_accounting). Any
+/// context.
+pub(crate) fn jiffies() -> usize {
+    // SAFETY: No preconditions.
+    unsafe { bind::netraid_jiffies() }
+}
+
 /// Milliseconds since 1970-01-01 UTC. Any context.
 pub(crate) fn wall_ms() -> u64 {
     // SAFETY: No preconditions.

@@ -2,7 +2,7 @@
 
 //! The dispatcher: starts what had to wait. Completions run in interrupts, where nothing can be submitted.
 
-use super::{copy, state::Origin, write, Volume};
+use super::{copy, rescue, state::Origin, write, Volume};
 use crate::sys::{block::Bio, sync::Guarded};
 
 /// How long the dispatcher sleeps when nothing raises its event; only a safety net.
@@ -16,6 +16,7 @@ pub(super) fn run(volume: &Guarded<Volume>) {
         while let Some(bio) = next_overflow(volume) {
             write::enter(volume, bio, write::Turn::First);
         }
+        rescue::start_waiting(volume);
         if volume.state.lock().stopping {
             return;
         }
@@ -28,15 +29,14 @@ fn start_ready(volume: &Guarded<Volume>) {
         let Some(busy) = volume.enter() else { return };
         let mut state = volume.state.lock();
         let Some(slot) = state.inflight.pop_ready() else { return };
-        let is_copy = state
-            .request(slot)
-            .is_some_and(|request| request.origin == Origin::Copy);
-        if is_copy {
-            let pages = copy::begin(&mut state, slot);
-            drop(state);
-            copy::start(pages, slot, busy);
-        } else {
-            write::begin(volume, state, slot, busy);
+        match state.request(slot).map(|request| request.origin) {
+            Some(Origin::Copy) => {
+                let pages = copy::begin(&mut state, slot);
+                drop(state);
+                copy::start(pages, slot, busy);
+            }
+            Some(Origin::Rescue) => rescue::begin(volume, state, slot),
+            _ => write::begin(volume, state, slot, busy),
         }
     }
 }

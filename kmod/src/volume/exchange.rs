@@ -66,6 +66,7 @@ impl Volume {
             if kind == Kind::ResyncDone {
                 // From here on the target may be in step: what it misses then is a new generation.
                 state.log.step = Step::Together;
+                state.remote.in_step = true;
             }
             let mut header = Header::new(kind);
             match kind {
@@ -90,6 +91,16 @@ impl Volume {
                 continue;
             }
             let header = header(slot, request);
+            if request.origin == Origin::Rescue {
+                // It lends nothing.
+                let _sent = request.remote.give_back();
+                return Some(Outgoing {
+                    header,
+                    payload: Payload::None,
+                    ends_resync: None,
+                    slot: None,
+                });
+            }
             let payload = payload(request);
             return Some(Outgoing {
                 header,
@@ -128,7 +139,8 @@ impl Volume {
         let slot = Slot::from_number(number);
         let mut ended = BioList::new();
         let mut state = self.state.lock();
-        let Some(request) = state.request(slot).filter(|request| request.seq == ack.seq) else {
+        let asked = |request: &&mut Request| request.seq == ack.seq && request.origin != Origin::Rescue;
+        let Some(request) = state.request(slot).filter(asked) else {
             return Confirmed::Unexpected;
         };
         if !matches!(request.remote, Part::Sent | Part::Sending) {
@@ -187,6 +199,8 @@ impl Volume {
                 }
             }
             Origin::Round => state.log.round_ended(true),
+            // Reads are answered, not confirmed.
+            Origin::Rescue => {}
         }
         state.remote_done(slot, ended);
     }

@@ -13,6 +13,9 @@
 //! together with another lock. No request allocates memory of its own: requests live in a fixed table, and the clones
 //! come from a reserve. When the table is full, bios wait in a list that is linked through themselves.
 //!
+//! A read goes to the local disk alone. One that fails there waits in a list of its own, and then takes part in the order
+//! of the writes, see [`rescue`].
+//!
 //! A mark in the dirty map is set before the first copy is changed, and cleared only by [`Volume::confirm`] of a copy
 //! that covered the whole chunk.
 
@@ -25,6 +28,7 @@ mod journal;
 mod log;
 mod read;
 mod remote;
+mod rescue;
 mod rounds;
 mod state;
 mod write;
@@ -33,6 +37,7 @@ pub(crate) use copy::{enter as copy_range, Copied};
 pub(crate) use exchange::{Confirmed, Outgoing, Payload};
 pub(crate) use front::{device_name, FrontDisk};
 pub(crate) use log::Step;
+pub(crate) use rescue::{arrived, Reads};
 
 use crate::{
     meta::{maps::Maps, Store},
@@ -56,6 +61,9 @@ const REQUESTS: usize = 1024;
 
 /// Bios that can be had in any case.
 const RESERVE: u32 = 64;
+
+/// Pages for data that the target is asked for, that can be had in any case: one read of the largest size.
+const REPAIR_PAGES: u16 = 256;
 
 /// Pages for copying that can be had in any case: one copy of the largest size.
 const RESERVE_PAGES: u16 = 256;
@@ -105,6 +113,9 @@ pub(crate) struct Volume {
     clones: BioSet<write::Local>,
     copies: PagedSet<copy::Copy>,
     pool: Arc<PagePool>,
+    // Of their own: whoever takes in the data is also the one who takes in the confirmations that free those of copies.
+    repairs: PagedSet<rescue::Repair>,
+    repair_pool: Arc<PagePool>,
 }
 
 /// A volume as all its users hold it.
@@ -121,6 +132,7 @@ impl Volume {
         let state = State::new(REQUESTS, Maps::load(&store, &geometry)?, every_chunk, generation)?;
         let (reads, clones) = (BioSet::new(RESERVE)?, BioSet::new(RESERVE)?);
         let (copies, pool) = (PagedSet::new(RESERVE)?, PagePool::new(RESERVE_PAGES)?);
+        let (repairs, repair_pool) = (PagedSet::new(RESERVE)?, PagePool::new(REPAIR_PAGES)?);
         Arc::pin_init(
             Guarded::new::<Error>(try_pin_init!(Self {
                 geometry,
@@ -141,6 +153,8 @@ impl Volume {
                 clones,
                 copies,
                 pool,
+                repairs,
+                repair_pool,
             }? Error)),
             GFP_KERNEL,
         )

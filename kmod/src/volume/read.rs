@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads: from the local disk, with nothing in between.
+//! Reads: from the local disk, with nothing in between. What it fails the target may have, see [`rescue`].
 
-use super::Volume;
+use super::{rescue, Volume};
 use crate::sys::{
     block::{Bio, Done, IoResult},
     sync::{Busy, Guarded},
@@ -14,7 +14,7 @@ pub(super) struct Read {
     bio: Bio,
     accounting: usize,
     // Last, so that the volume is let go after the bio has ended.
-    _volume: Busy<Volume>,
+    volume: Busy<Volume>,
 }
 
 /// Sends a read to the local disk; may sleep.
@@ -28,7 +28,7 @@ pub(super) fn submit(volume: &Guarded<Volume>, bio: Bio) {
             child.submit(Read {
                 bio,
                 accounting,
-                _volume: busy,
+                volume: busy,
             });
         }
         Err(error) => bio.end(Err(error)),
@@ -36,8 +36,18 @@ pub(super) fn submit(volume: &Guarded<Volume>, bio: Bio) {
 }
 
 impl Done for Read {
-    fn done(mut self, result: IoResult) {
-        self.bio.finish_accounting(self.accounting, result);
-        self.bio.end(result);
+    fn done(self, result: IoResult) {
+        let Self {
+            mut bio,
+            accounting,
+            volume,
+        } = self;
+        match result {
+            Ok(()) => {
+                bio.finish_accounting(accounting, Ok(()));
+                bio.end(Ok(()));
+            }
+            Err(error) => rescue::failed(&volume, bio, accounting, error),
+        }
     }
 }

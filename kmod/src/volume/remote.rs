@@ -51,6 +51,10 @@ impl Control {
 pub(super) struct Remote {
     /// Application writes go to the target.
     pub(super) live: bool,
+    /// The target was told on this connection that it misses nothing, and what is written since goes there.
+    pub(super) in_step: bool,
+    /// The target answers reads.
+    pub(super) answers_reads: bool,
     /// Somebody waits for `outstanding` to become zero.
     pub(super) draining: bool,
     pub(super) dirty: Map,
@@ -90,6 +94,8 @@ impl Remote {
     ) -> Result<Self> {
         Ok(Self {
             live: false,
+            in_step: false,
+            answers_reads: false,
             draining: false,
             dirty,
             doubtful,
@@ -149,6 +155,7 @@ impl Remote {
     /// Application writes stop going to the target.
     fn leave(&mut self) {
         self.live = false;
+        self.in_step = false;
         self.changes = self.changes.wrapping_add(1);
         if self.every_chunk {
             self.dirty.set_all();
@@ -167,6 +174,11 @@ impl Volume {
         self.state.lock().remote.compares = compares;
     }
 
+    /// Whether the target answers reads.
+    pub(crate) fn set_answers_reads(&self, it_does: bool) {
+        self.state.lock().remote.answers_reads = it_does;
+    }
+
     /// The data here has another generation.
     pub(crate) fn set_generation(&self, generation: u64) {
         self.state.lock().remote.generation = generation;
@@ -182,6 +194,7 @@ impl Volume {
     pub(crate) fn go_live(&self) -> bool {
         let mut state = self.state.lock();
         state.remote.live = true;
+        state.remote.in_step = false;
         state.remote.draining = false;
         state.remote.changes = state.remote.changes.wrapping_add(1);
         // A target of another generation takes this one with the beginning of a resync, even if nothing is marked.
@@ -276,6 +289,7 @@ impl Volume {
             zeroed_bytes: state.remote.zeroed_bytes,
             equal_bytes: state.remote.equal_bytes,
             intent_chunks: state.log.intent_chunks(),
+            reads: state.rescues.counters,
         }
     }
 

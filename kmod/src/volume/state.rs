@@ -2,7 +2,13 @@
 
 //! What the volume's lock protects.
 
-use super::{copy::Copy, log::Log, remote::Remote, write::Local};
+use super::{
+    copy::Copy,
+    log::Log,
+    remote::Remote,
+    rescue::{Reads, Rescues},
+    write::Local,
+};
 use crate::meta::maps::Maps;
 use crate::sys::block::{Bio, BioList, Child, PagedBio};
 use core::ops::Range;
@@ -24,6 +30,8 @@ pub(super) enum Origin {
     Copy,
     /// A round of the intent log: a flush for the leg alone.
     Round,
+    /// An application, whose read the local disk failed.
+    Rescue,
 }
 
 /// One request under way.
@@ -74,6 +82,8 @@ pub(crate) struct Counters {
     pub(crate) equal_bytes: u64,
     /// Chunks that a crash now would make dirty.
     pub(crate) intent_chunks: u64,
+    /// What became of reads that the local disk failed.
+    pub(crate) reads: Reads,
 }
 
 impl Counters {
@@ -91,6 +101,7 @@ pub(super) struct State {
     pub(super) overflow: BioList,
     pub(super) remote: Remote,
     pub(super) log: Log,
+    pub(super) rescues: Rescues,
     /// Requests of applications in the table.
     pub(super) applications: u32,
     pub(super) copies: u32,
@@ -123,6 +134,7 @@ impl State {
             overflow: BioList::new(),
             remote: Remote::new(maps.dirty, maps.doubtful, capacity, every_chunk, generation)?,
             log: Log::new(maps.intent, maps.written, capacity)?,
+            rescues: Rescues::new(),
             applications: 0,
             copies: 0,
             copy_failed: false,
@@ -173,7 +185,9 @@ impl State {
             return;
         };
         let after = request.remote.abandon();
-        if matches!(after, After::Unknown | After::UnknownPending) {
+        // A read changes nothing there.
+        let changes = request.origin != Origin::Rescue;
+        if changes && matches!(after, After::Unknown | After::UnknownPending) {
             self.remote.dirty.set(geometry.range(request.offset, request.len));
         }
         if after == After::Unknown {
@@ -243,6 +257,7 @@ impl State {
                 self.copy_ended = true;
             }
             Origin::Round => {}
+            Origin::Rescue => self.rescues.left(),
         }
         if let Some(mut bio) = request.bio {
             bio.finish_accounting(request.accounting, request.error.map_or(Ok(()), Err));
@@ -253,11 +268,12 @@ impl State {
 
     /// Whether no application's request is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.applications == 0 && self.overflow.is_empty()
+        self.applications == 0 && self.overflow.is_empty() && self.rescues.is_idle()
     }
 
     /// Whether the dispatcher has something to do.
     pub(super) fn has_work(&self) -> bool {
-        self.inflight.has_ready() || (!self.overflow.is_empty() && !self.inflight.is_full())
+        let waits = !self.overflow.is_empty() || self.rescues.has_ready();
+        self.inflight.has_ready() || (waits && !self.inflight.is_full())
     }
 }

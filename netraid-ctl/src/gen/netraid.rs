@@ -704,6 +704,14 @@ pub struct Mirror {
     pub stopped: bool,
     /// Chunks written to a short time ago, which a crash now would make dirty.
     pub intent_chunks: Option<u64>,
+    /// On a source, reads that its disk failed since the mirror came into service.
+    pub read_errors: Option<u64>,
+    /// Those of them that a target served, so that the application saw no error.
+    pub remote_reads: Option<u64>,
+    /// Bytes read from a target so and written to the disk again.
+    pub repaired_bytes: Option<u64>,
+    /// How often the disk failed to write them.
+    pub repair_errors: Option<u64>,
 }
 impl Mirror {
     /// Number of the attribute `name`.
@@ -788,6 +796,14 @@ impl Mirror {
     pub const STOPPED: u16 = 40;
     /// Number of the attribute `intent-chunks`.
     pub const INTENT_CHUNKS: u16 = 41;
+    /// Number of the attribute `read-errors`.
+    pub const READ_ERRORS: u16 = 42;
+    /// Number of the attribute `remote-reads`.
+    pub const REMOTE_READS: u16 = 43;
+    /// Number of the attribute `repaired-bytes`.
+    pub const REPAIRED_BYTES: u16 = 44;
+    /// Number of the attribute `repair-errors`.
+    pub const REPAIR_ERRORS: u16 = 45;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -917,6 +933,18 @@ impl Mirror {
         if let Some(value) = &self.intent_chunks {
             out.put_uint(Self::INTENT_CHUNKS, *value)?;
         }
+        if let Some(value) = &self.read_errors {
+            out.put_uint(Self::READ_ERRORS, *value)?;
+        }
+        if let Some(value) = &self.remote_reads {
+            out.put_uint(Self::REMOTE_READS, *value)?;
+        }
+        if let Some(value) = &self.repaired_bytes {
+            out.put_uint(Self::REPAIRED_BYTES, *value)?;
+        }
+        if let Some(value) = &self.repair_errors {
+            out.put_uint(Self::REPAIR_ERRORS, *value)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -970,6 +998,10 @@ impl Mirror {
                 Self::CHUNKS => set.chunks = Some(attr.uint()?),
                 Self::STOPPED => set.stopped = true,
                 Self::INTENT_CHUNKS => set.intent_chunks = Some(attr.uint()?),
+                Self::READ_ERRORS => set.read_errors = Some(attr.uint()?),
+                Self::REMOTE_READS => set.remote_reads = Some(attr.uint()?),
+                Self::REPAIRED_BYTES => set.repaired_bytes = Some(attr.uint()?),
+                Self::REPAIR_ERRORS => set.repair_errors = Some(attr.uint()?),
                 _ => {}
             }
         }
@@ -1021,6 +1053,10 @@ impl Mirror {
                 Self::CHUNKS => AttributeInfo::leaf("chunks"),
                 Self::STOPPED => AttributeInfo::leaf("stopped"),
                 Self::INTENT_CHUNKS => AttributeInfo::leaf("intent-chunks"),
+                Self::READ_ERRORS => AttributeInfo::leaf("read-errors"),
+                Self::REMOTE_READS => AttributeInfo::leaf("remote-reads"),
+                Self::REPAIRED_BYTES => AttributeInfo::leaf("repaired-bytes"),
+                Self::REPAIR_ERRORS => AttributeInfo::leaf("repair-errors"),
                 _ => return None,
             },
         )

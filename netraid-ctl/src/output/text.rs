@@ -30,6 +30,7 @@ pub fn status(mirror: &Mirror, earlier: Option<&Mirror>) -> String {
         push(&mut text, format_args!("{}", alone(mirror)));
     }
     push(&mut text, format_args!("{}", standing(mirror)));
+    push(&mut text, format_args!("{}", bad_disk(mirror)));
     if mirror.told.no_bitmap {
         push(&mut text, format_args!("Bitmap: none\n"));
     } else if let Some(bitmap) = mirror.bitmap() {
@@ -63,6 +64,27 @@ fn standing(mirror: &Mirror) -> String {
         String::new()
     };
     format!("Flags: {}\n{next}", flags.join(", "))
+}
+
+/// What the local disk could not read; nothing in ordinary times.
+fn bad_disk(mirror: &Mirror) -> String {
+    let told = &mirror.told;
+    let (errors, remote) = (told.read_errors.unwrap_or(0), told.remote_reads.unwrap_or(0));
+    if errors == 0 {
+        return String::new();
+    }
+    let disk = told.disk.as_deref().unwrap_or("?");
+    let repaired = bytes(told.repaired_bytes.unwrap_or(0));
+    let mut text =
+        format!("Disk: {disk} failed {errors} reads, {remote} were read from the target, {repaired} repaired\n");
+    match told.repair_errors.unwrap_or(0) {
+        0 => {}
+        failed => push(
+            &mut text,
+            format_args!("Next: replace {disk}, which also failed {failed} of the writes that were to repair it\n"),
+        ),
+    }
+    text
 }
 
 /// Writing to a `String` cannot fail.
@@ -229,6 +251,11 @@ fn metadata_details(mirror: &Mirror) -> Vec<(&'static str, String)> {
         flag(told.stopped, "Stopped by an operator"),
         told.intent_chunks
             .map(|chunks| ("Chunks in flight", chunks.to_string())),
+        told.read_errors.map(|count| ("Failed reads", count.to_string())),
+        told.remote_reads
+            .map(|count| ("Read from the target", count.to_string())),
+        told.repaired_bytes.map(|count| ("Repaired", bytes(count))),
+        told.repair_errors.map(|count| ("Failed repairs", count.to_string())),
         told.resync_rate.map(|rate| ("Resync rate", rate_word(rate))),
         told.async_limit
             .map(|limit| ("Async limit", async_limit(limit).to_string())),

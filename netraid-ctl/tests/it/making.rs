@@ -306,3 +306,16 @@ fn the_source_says_when_it_extends_that_the_target_has_a_copy() {
     assert!(says("", "--no-full-sync"));
     assert!(says("LKDR_NO_FULL_SYNC=1\n", ""));
 }
+
+#[test]
+fn extend_asks_for_no_checksums_only_when_told_so() {
+    let says = |options: &str| {
+        let (machine, fake) = (Machine::default(), Fake::new(vec![source("data")]));
+        made(&machine, &fake, &format!("extend data --to adam --yes {options}"))
+            .1
+            .leg[0]
+            .no_checksums
+    };
+    assert!(!says(""));
+    assert!(says("--no-checksums"));
+}

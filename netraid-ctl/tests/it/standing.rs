@@ -148,6 +148,80 @@ fn the_details_tell_where_the_metadata_is_and_what_it_says() {
 }
 
 #[test]
+fn the_status_names_a_disk_that_fails_and_what_the_target_did_about_it() {
+    assert!(!status(source("data"), "").contains("Disk:"));
+    let failing = gen::Mirror {
+        read_errors: Some(3),
+        remote_reads: Some(2),
+        repaired_bytes: Some(8192),
+        repair_errors: Some(0),
+        ..source("data")
+    };
+    let text = status(failing.clone(), "");
+    let line = "Disk: /dev/vdb failed 3 reads, 2 were read from the target, 8K repaired\n";
+    assert!(text.contains(line) && !text.contains("replace"), "{text}");
+    let text = status(failing.clone(), "--detail");
+    for line in [
+        "\tFailed reads: 3\n",
+        "\tRead from the target: 2\n",
+        "\tRepaired: 8K\n",
+        "\tFailed repairs: 0\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let worse = gen::Mirror {
+        repair_errors: Some(1),
+        ..failing
+    };
+    let text = status(worse.clone(), "");
+    let next = "Next: replace /dev/vdb, which also failed 1 of the writes that were to repair it\n";
+    assert!(text.contains(next), "{text}");
+    let json: Value = serde_json::from_str(&status(worse, "--json")).unwrap();
+    let mirror = &json["mirrors"][0];
+    for (name, count) in [
+        ("read_errors", 3),
+        ("remote_reads", 2),
+        ("repaired_bytes", 8192),
+        ("repair_errors", 1),
+    ] {
+        assert_eq!(mirror[name], count, "{name}");
+    }
+}
+
+#[test]
+fn the_details_tell_whether_checksums_are_in_use() {
+    let told = |connection, checksums, no_checksums| {
+        let leg = gen::Leg {
+            connection: Some(connection),
+            checksums,
+            no_checksums,
+            ..leg(1)
+        };
+        let mirror = gen::Mirror {
+            leg: vec![leg],
+            ..source("data")
+        };
+        let json: Value = serde_json::from_str(&status(mirror.clone(), "--json")).unwrap();
+        let leg = &json["mirrors"][0]["legs"][1];
+        assert_eq!(
+            (&leg["checksums"], &leg["no_checksums"]),
+            (&checksums.into(), &no_checksums.into())
+        );
+        status(mirror, "--detail")
+    };
+    let (connected, waiting) = (gen::Connection::Connected, gen::Connection::Waiting);
+    for (text, words) in [
+        (told(connected, true, false), "in use"),
+        (told(connected, false, true), "not wanted"),
+        (told(connected, false, false), "not agreed on"),
+        (told(waiting, false, true), "not wanted"),
+        (told(waiting, false, false), "not in use"),
+    ] {
+        assert!(text.contains(&format!("\t\tChecksums: {words}\n")), "{words}: {text}");
+    }
+}
+
+#[test]
 fn json_has_what_outlives_a_restart_under_the_names_of_the_spec() {
     let leg = gen::Leg {
         skipped_bytes: Some(1),

@@ -43,9 +43,9 @@ pub enum Kind {
     Map = 16,
     /// The connection ends on purpose.
     Bye = 17,
-    /// Reserved: data is asked for.
+    /// Data is asked for.
     Read = 18,
-    /// Reserved: data that was asked for.
+    /// Data that was asked for.
     ReadReply = 19,
     /// The target asks the source to change places with it.
     Takeover = 20,

@@ -41,15 +41,16 @@
 //! | Map | 16 | target | words of a map | first word, number of words |
 //! | Bye | 17 | both | | |
 //! | Read | 18 | source | | what is read |
-//! | ReadReply | 19 | target | the data | where it is from |
+//! | ReadReply | 19 | target | the data, nothing where it could not be read | where it is from; handle and sequence number are those of the Read |
 //! | Takeover | 20 | target | | |
 //! | Compare | 21 | source | SHA-256 of the data | where it is |
 //!
 //! A Compare is acknowledged with [`AckStatus::Ok`] where the disk of the target holds data of this
 //! digest, with [`AckStatus::Differs`] where it does not; a Write of the same range follows then.
 //!
-//! Read and ReadReply are reserved: they decode, and a receiver that has no use for them answers
-//! as to an unexpected message.
+//! Read and ReadReply need [`features::READ`]. A source asks only a target to which it has sent a
+//! ResyncDone on the same connection, and only for what it has no unconfirmed write for; it has at
+//! most [`rescue::MOST`](crate::rescue::MOST) reads without an answer. Answers come in any order.
 //!
 //! # Checksums
 //!
@@ -124,7 +125,7 @@ pub mod features {
     /// The payload checksum of the header is filled in and checked.
     pub const PAYLOAD_CRC: u64 = 1 << 0;
     /// What this version offers, unless an operator wants less.
-    pub const SUPPORTED: u64 = PAYLOAD_CRC | COMPARE;
+    pub const SUPPORTED: u64 = PAYLOAD_CRC | READ | COMPARE;
     /// Reserved: payloads compressed with lz4.
     pub const LZ4: u64 = 1 << 1;
     /// Reserved: payloads compressed with zstd.
@@ -133,7 +134,7 @@ pub mod features {
     pub const AUTHENTICATION: u64 = 1 << 3;
     /// Reserved: TLS.
     pub const TLS: u64 = 1 << 4;
-    /// Reserved: data is read from the target.
+    /// The source may read data from the target.
     pub const READ: u64 = 1 << 5;
     /// Not used: generations are in the handshake since minor version 1, without a feature.
     pub const GENERATIONS: u64 = 1 << 6;

@@ -2,6 +2,7 @@
 
 //! A bio that was handed to us and that we have to end.
 
+use super::bioset::result_of;
 use crate::sys::bind;
 use core::{mem::ManuallyDrop, ptr::NonNull};
 use kernel::{bindings, prelude::*};
@@ -128,6 +129,17 @@ impl Bio {
         let errno = result.map_or_else(|error| error.to_errno(), |()| 0);
         // SAFETY: By the type invariant.
         unsafe { (*self.as_ptr()).bi_status = bind::netraid_status_of(errno) };
+    }
+
+    /// Notes a result in the bio, which goes on.
+    pub(crate) fn note(&mut self, result: IoResult) {
+        self.set_result(result);
+    }
+
+    /// The result that was noted last.
+    pub(crate) fn noted(&self) -> IoResult {
+        // SAFETY: By the type invariant.
+        unsafe { result_of(self.as_ptr()) }
     }
 
     /// Ends the bio with the result set by `finish_accounting`.

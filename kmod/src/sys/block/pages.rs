@@ -2,7 +2,7 @@
 
 //! Bios with pages of our own: filled from the network and written, or read and sent.
 
-use super::{bioset::result_of, BioSet, Child, IoResult, LowerDisk, Op};
+use super::{bioset::result_of, Bio, BioSet, Child, IoResult, LowerDisk, Op};
 use crate::sys::bind;
 use core::{mem::ManuallyDrop, ptr::NonNull};
 use kernel::{bindings, prelude::*, sync::Arc};
@@ -126,6 +126,12 @@ impl<C> PagedBio<C> {
     pub(crate) fn crc32c(&self) -> u32 {
         // SAFETY: The bio is ours and not in flight.
         unsafe { bind::netraid_bio_crc32c(self.rewound()) }
+    }
+
+    /// Copies its bytes into the pages of `bio`, as far as both have some.
+    pub(crate) fn copy_to(&self, bio: &Bio) {
+        // SAFETY: Both bios are ours and not in flight; the call moves neither's iterator.
+        unsafe { bind::netraid_bio_copy(bio.as_ptr(), self.rewound()) }
     }
 
     /// The raw bio, rewound to its first byte.
