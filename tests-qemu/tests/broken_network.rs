@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{ensure, Context as _, Result};
 use netraid_core::wire::{Kind, MAGIC};
-use tests_qemu::{packet::Packet, workload::Plan, Cluster, Job, Node, Workload};
+use tests_qemu::{packet::Packet, workload::Plan, Cluster, Job, Workload};
 
 use crate::{
     dice::Dice,
@@ -29,6 +29,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_connection_that_freezes_at_any_message_of_data_is_given_up_and_made_anew),
     case!(a_connection_that_freezes_at_any_message_of_control_is_given_up_and_made_anew),
     case!(a_partition_at_any_step_of_a_connection_heals),
+    case!(a_switchover_whose_answer_is_lost_is_made_good_by_a_promotion),
 ];
 
 /// Where the type of a message is in its header.
@@ -148,7 +149,8 @@ fn a_source_that_died_without_a_word_takes_its_target_back(cluster: &Cluster) ->
     eve.kill9()?;
     comes_back(eve)?;
     mirror.wait("fully-operational")?;
-    ensure!(status(adam, "data")?["legs"][0]["connects"].as_u64() > Some(1) || mirror.count("connects")? == 1);
+    let there = &status(adam, "data")?["legs"][1];
+    ensure!(there["connects"].as_u64() > Some(1), "{there}");
     mirror.same_disks()
 }
 
@@ -206,23 +208,7 @@ enum By {
 /// The mirror is disturbed by the loss of this message and all after it; then the network is whole again.
 fn lose_at(cluster: &Cluster, mirror: &Mirror<'_>, kind: Kind, by: By, both: bool) -> Result<()> {
     let (eve, adam) = cluster.pair();
-    match by {
-        By::Loss => {
-            for (from, to) in [(0, 1), (1, 0)] {
-                cluster.network().way(from, to).filter(|_| false);
-            }
-            mirror.wait("disconnected")?;
-            adam.ctl("wait data --for disconnected").ok()?;
-            write_chunks(eve, &[10, 11, 500])?;
-        }
-        By::Pause(_) => {
-            eve.ctl("pause data").ok()?;
-            mirror.wait("paused")?;
-            write_chunks(eve, &[20, 501])?;
-            write_chunks(adam, &[21, 502])?;
-        }
-        By::Source(_) | By::Target(_) => {}
-    }
+    prepare(cluster, mirror, by)?;
     let trap = Trap::set(cluster, kind, both);
     let mut job: Option<Job> = match by {
         By::Source(script) | By::Pause(script) => Some(eve.sh(script).spawn()?),
@@ -230,17 +216,23 @@ fn lose_at(cluster: &Cluster, mirror: &Mirror<'_>, kind: Kind, by: By, both: boo
         By::Loss => None,
     };
     trap.await_sprung()?;
-    given_up(eve, adam)?;
-    // The application does not wait for what can't come.
-    write_chunks(eve, &[30])?;
+    if status(eve, "data")?["role"] == "source" {
+        given_up(mirror)?;
+        // The application does not wait for what can't come.
+        write_chunks(eve, &[30])?;
+    } else {
+        adam.ctl("wait data --for disconnected").ok()?;
+    }
     cluster.restore_links();
     if let Some(job) = &mut job {
         // What it says is not the point, but that it comes to an end.
         job.wait(2 * SOON)
             .with_context(|| format!("the end of the command for {kind}"))?;
     }
-    if status(eve, "data")?["role"] == "stopped" {
-        eve.ctl("up data").ok()?;
+    for node in [eve, adam] {
+        if status(node, "data")?["role"] == "stopped" {
+            node.ctl("up data").ok()?;
+        }
     }
     if mirror.leg()?["state"] == "paused" {
         mirror.wait("connected")?;
@@ -251,26 +243,44 @@ fn lose_at(cluster: &Cluster, mirror: &Mirror<'_>, kind: Kind, by: By, both: boo
     mirror.same_disks()
 }
 
-/// Waits until one of the two has given the connection up.
-fn given_up(eve: &Node, adam: &Node) -> Result<()> {
-    until("the end of the connection", || {
-        let mut gone = false;
-        for (node, leg) in [(eve, 1), (adam, 0)] {
-            let status = status(node, "data")?;
-            gone |= status["legs"][leg]["connection"] != "connected";
+/// What comes before the message that is to be lost.
+fn prepare(cluster: &Cluster, mirror: &Mirror<'_>, by: By) -> Result<()> {
+    let (eve, adam) = cluster.pair();
+    match by {
+        By::Loss => {
+            for (from, to) in [(0, 1), (1, 0)] {
+                cluster.network().way(from, to).filter(|_| false);
+            }
+            mirror.wait("disconnected")?;
+            adam.ctl("wait data --for disconnected").ok()?;
+            write_chunks(eve, &[10, 11, 500])
         }
-        Ok(gone)
-    })
+        By::Pause(_) => {
+            eve.ctl("pause data").ok()?;
+            mirror.wait("paused")?;
+            write_chunks(eve, &[20, 501])?;
+            write_chunks(adam, &[21, 502])
+        }
+        By::Source(_) | By::Target(_) => Ok(()),
+    }
+}
+
+/// Waits until the source tries to make another connection than the one that is frozen.
+fn given_up(mirror: &Mirror<'_>) -> Result<()> {
+    let attempts = || mirror.leg().map(|leg| leg["attempts"].as_u64());
+    let before = attempts()?;
+    until("another attempt to connect", || Ok(attempts()? > before))
 }
 
 fn lose_each(cluster: &Cluster, rows: &[(Kind, By)], both: bool) -> Result<()> {
     let mirror = Mirror::quick(cluster)?;
+    // Somebody listens on the target even when the mirror is out of service there.
+    mirror.target.ctl("join other --disk /dev/vdc --yes").ok()?;
     for &(kind, by) in rows {
         let began = Instant::now();
         lose_at(cluster, &mirror, kind, by, both).with_context(|| format!("all lost from {kind} on"))?;
         println!("{kind}: {:.1?}", began.elapsed());
     }
-    ensure!(mirror.count("connects")? > rows.len() as u64, "{}", mirror.leg()?);
     Ok(())
 }
 
@@ -306,6 +316,9 @@ fn a_connection_that_freezes_at_any_message_of_control_is_given_up_and_made_anew
         (Kind::Reply, By::Pause("netraid-ctl resume data")),
         (Kind::Map, By::Pause("netraid-ctl resume data")),
         (Kind::Takeover, By::Target("netraid-ctl switchover data")),
+        (Kind::Bye, By::Source("netraid-ctl down data")),
+        (Kind::Bye, By::Target("netraid-ctl down data")),
+        (Kind::Refuse, By::Target("netraid-ctl down data")),
     ];
     lose_each(cluster, &rows, false)
 }
@@ -323,4 +336,25 @@ fn a_partition_at_any_step_of_a_connection_heals(cluster: &Cluster) -> Result<()
     ]
     .map(|kind| (kind, By::Loss));
     lose_each(cluster, &rows, true)
+}
+
+/// The source has given way, and the target does not know.
+///
+/// Covers: S81.
+fn a_switchover_whose_answer_is_lost_is_made_good_by_a_promotion(cluster: &Cluster) -> Result<()> {
+    let mirror = persist::persistent(cluster)?;
+    let (eve, adam) = cluster.pair();
+    write_chunks(eve, &[1, 2])?;
+    let trap = Trap::set(cluster, Kind::Reply, true);
+    let told = adam.ctl("switchover data").timeout(2 * SOON).exits(2)?;
+    ensure!(told.stderr.contains("data"), "{told:?}");
+    ensure!(trap.sprung.load(Ordering::Relaxed), "no answer was sent");
+    cluster.restore_links();
+    eve.sh("test ! -e /dev/netraid0").ok()?;
+    // Neither goes on by itself; either can be told to.
+    adam.ctl("promote data").timeout(2 * SOON).ok()?;
+    let turned = persist::turned(&mirror);
+    turned.wait("fully-operational")?;
+    write_chunks(adam, &[3])?;
+    turned.same_disks()
 }

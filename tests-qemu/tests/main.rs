@@ -13,6 +13,7 @@ mod bad_sources;
 mod bitmap_map;
 mod boot;
 mod broken_disks;
+mod broken_disks_meta;
 mod broken_network;
 mod bypass;
 mod callers;
@@ -54,6 +55,7 @@ mod status;
 mod switchover;
 mod teardown;
 mod truth;
+mod weak;
 
 use std::process::ExitCode;
 
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         bitmap_map::CASES,
         boot::CASES,
         broken_disks::CASES,
+        broken_disks_meta::CASES,
         broken_network::CASES,
         callers::CASES,
         cycles::CASES,

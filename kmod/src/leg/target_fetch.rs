@@ -11,7 +11,6 @@ use crate::sys::{
     block::{IoResult, Op, PagedBio, PagedDone},
     sync::Busy,
 };
-use kernel::prelude::*;
 use netraid_core::{
     rescue::{Asked, MOST},
     wire::{features, Header, Kind},
