@@ -8,10 +8,12 @@ mod times;
 use std::{
     any::Any,
     env,
+    num::NonZero,
     panic::{catch_unwind, AssertUnwindSafe},
     path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
+    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -28,6 +30,10 @@ const TAG: &str = "NETRAID_TAG";
 const NAMES: &str = "NETRAID_NAMES";
 /// Environment variable: folder that gets the logs of failed tests.
 const LOGS: &str = "NETRAID_LOGS";
+/// Environment variable: how many tests run at the same time, each on machines of its own.
+const WORKERS: &str = "NETRAID_WORKERS";
+/// As many where nothing else is said, if there are as many processors: half of the time machines wait for each other.
+const USUAL_WORKERS: usize = 2;
 
 /// Time within which anything that the driver does at once must have happened, generous
 /// because the machines are emulated on a host that may be busy. Whatever waits makes it longer
@@ -92,7 +98,7 @@ fn standard(machines: usize) -> ClusterSpec {
     ])
 }
 
-/// The machines that run now.
+/// The machines that run now, for one test at a time.
 #[derive(Default)]
 struct Pool {
     cluster: Option<Cluster>,
@@ -119,11 +125,16 @@ impl Pool {
     }
 }
 
+/// How many tests run at the same time.
+fn workers() -> usize {
+    let chosen = env::var(WORKERS).ok().and_then(|text| text.parse().ok());
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    chosen.unwrap_or_else(|| processors.min(USUAL_WORKERS)).max(1)
+}
+
 /// Runs all cases, as the command line wants.
 pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // The machines are shared, and there are hardly processors for more.
-    arguments.test_threads = Some(1);
     let mut cases: Vec<Case> = groups.into_iter().flatten().copied().collect();
     if let Some(name) = twice(&cases) {
         eprintln!("two tests are named {name}; give one of them another name");
@@ -131,14 +142,19 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
     }
     cases.retain(chosen());
     cases.sort_by_key(|case| case.machines);
-    let pool = Arc::new(Mutex::new(Pool::default()));
-    let times = Arc::new(Times::default());
+    let workers = workers().min(cases.len()).max(1);
+    arguments.test_threads = Some(workers);
+    // A worker takes machines for a test and puts them back.
+    let pools = Arc::new(Mutex::new(Vec::<Pool>::new()));
+    let times = Arc::new(Times::new(workers == 1));
     let trial = |case: Case| {
-        let (pool, times) = (Arc::clone(&pool), Arc::clone(&times));
+        let (pools, times) = (Arc::clone(&pools), Arc::clone(&times));
         Trial::test(case.name, move || {
-            let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+            let idle = || pools.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pool = idle().pop().unwrap_or_default();
             let mut time = Time::new(case.name);
             let outcome = run(&mut pool, case, &mut time);
+            idle().push(pool);
             times.add(time);
             outcome.map_err(|error| Failed::from(format!("{error:#}")))
         })

@@ -31,20 +31,32 @@ impl Time {
 }
 
 /// The times of all cases so far.
-#[derive(Default)]
-pub(super) struct Times(Mutex<Vec<Time>>);
+pub(super) struct Times {
+    /// One case runs at a time: the line with its name has begun, and its outcome follows.
+    one_by_one: bool,
+    all: Mutex<Vec<Time>>,
+}
 
 impl Times {
-    /// Stops the clock of a case and shows what it took. The line with its name has begun and its outcome follows.
+    pub(super) fn new(one_by_one: bool) -> Self {
+        Self {
+            one_by_one,
+            all: Mutex::default(),
+        }
+    }
+
+    /// Stops the clock of a case and, where there is a place for that, shows what it took.
     pub(super) fn add(&self, mut time: Time) {
         time.whole = time.began.elapsed();
-        print!("{:5.1} s ", time.whole.as_secs_f64());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(time);
+        if self.one_by_one {
+            print!("{:5.1} s ", time.whole.as_secs_f64());
+        }
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).push(time);
     }
 
     /// Shows the slowest cases; nothing when there are so few that all can be seen.
     pub(super) fn show_slowest(&self) {
-        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut times = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if times.len() <= SLOWEST {
             return;
         }
