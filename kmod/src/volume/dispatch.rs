@@ -13,10 +13,11 @@ pub(super) fn run(volume: &Guarded<Volume>) {
     loop {
         volume.work.wait(NAP_MS);
         start_ready(volume);
+        // First: they are few, and the others fill the table again as soon as there is room.
+        rescue::start_waiting(volume);
         while let Some(bio) = next_overflow(volume) {
             write::enter(volume, bio, write::Turn::First);
         }
-        rescue::start_waiting(volume);
         if volume.state.lock().stopping {
             return;
         }
