@@ -351,7 +351,7 @@ fn put_in(node: &Node, disk: &str, number: &str) -> Result<()> {
 
 /// What is remembered of one disk is not believed of another.
 ///
-/// Covers: S56.
+/// Covers: S333.
 fn a_disk_that_was_replaced_by_one_of_the_same_size_is_refused_and_stays_as_it_is(cluster: &Cluster) -> Result<()> {
     let eve = cluster.node(0);
     put_in(eve, "vdb", "one")?;
