@@ -250,7 +250,11 @@ fn a_disk_that_became_smaller_or_another_one_is_refused(cluster: &Cluster) -> Re
     for node in [adam, eve] {
         // A disk one sector smaller.
         node.sh("ln -sfn /dev/vdd /state/disk").ok()?;
-        refused(node, "up data", &["data", "is not the disk it was", "serial:vdb", "serial:vdd"])?;
+        refused(
+            node,
+            "up data",
+            &["data", "is not the disk it was", "serial:vdb", "serial:vdd"],
+        )?;
         // Where disks have no numbers the module still looks at the size.
         node.sh("sed -i '/^disk-id/d' /etc/netraid/mirrors/*.toml").ok()?;
         refused(node, "up data", &["data", "67108352", "67108864"])?;
