@@ -206,15 +206,22 @@ fn whatever_is_no_netraid_target_is_named_as_such(cluster: &Cluster) -> Result<(
     let stranger = "does not answer as a netraid target: the other side does not speak the netraid protocol; check \
                     the address and the port";
     let reasons = [
-        stranger,
-        stranger,
-        "announced a Welcome message of 4294967295 bytes, more than any can have",
-        "a message header arrived damaged; if this happens again, check the network",
-        "the other side sent a message out of turn (Ack)",
+        ("refused", stranger),
+        ("refused", stranger),
+        (
+            "refused",
+            "announced a Welcome message of 4294967295 bytes, more than any can have",
+        ),
+        // That may be the network's fault, and is tried again soon.
+        (
+            "leg-changed",
+            "a message header was damaged on its way; if this happens again, check the network",
+        ),
+        ("refused", "the other side sent a message out of turn (Ack)"),
     ];
     let mut play = Play::begin(cluster, &parts)?;
-    for (port, reason) in (7901..).zip(reasons) {
-        play.says(cluster.node(1), port, "refused", reason)?;
+    for (port, (kind, reason)) in (7901..).zip(reasons) {
+        play.says(cluster.node(1), port, kind, reason)?;
     }
     play.end()
 }

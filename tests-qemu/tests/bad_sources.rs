@@ -130,7 +130,7 @@ fn whatever_is_no_greeting_is_refused_and_the_source_gets_in_afterwards(cluster:
         ("noise", "the other side does not speak the netraid protocol"),
         ("http", "the other side does not speak the netraid protocol"),
         ("huge", "a Hello message of 4294967295 bytes, more than any can have"),
-        ("damaged", "a message header arrived damaged"),
+        ("damaged", "a message header was damaged on its way"),
         ("write_first", "a message out of turn (Write)"),
         ("name_length", "a Hello message with a bad text: the text is too long"),
         (

@@ -22,6 +22,7 @@ pub mod house;
 pub mod kconfig;
 pub mod kernel;
 pub mod kmod;
+pub mod mutants;
 pub mod paths;
 pub mod progress;
 pub mod roots;

@@ -11,7 +11,7 @@ use xtask::env;
 use xtask::kernel::Series;
 use xtask::paths::Paths;
 use xtask::progress::{seconds, Progress};
-use xtask::{check, codegen, demo, soak, test, vm};
+use xtask::{check, codegen, demo, mutants, soak, test, vm};
 
 #[derive(Parser)]
 #[command(
@@ -75,6 +75,11 @@ enum Command {
         /// Write the report into this file, too
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
+    },
+    /// Test the tests: break one promise after the other, and expect a test to notice
+    Mutants {
+        /// Names, or parts of names, of patches in xtask/mutants
+        names: Vec<String>,
     },
     /// Boot a pair of virtual machines with netraid, to try it by hand
     Vm {
@@ -167,6 +172,9 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
                 json,
                 logs,
             });
+        }
+        Command::Mutants { names } => {
+            return Ok(mutants::run(&paths, &names, progress)?.finish());
         }
         Command::Vm { kernel } => {
             let (env, programs) = xtask::ready(&paths, kernel.kernel, progress)?;
