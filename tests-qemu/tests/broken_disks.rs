@@ -23,7 +23,6 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_source_disk_that_fails_writes_tells_the_application_and_heals),
     case!(a_source_disk_that_fails_reads_stops_the_copying_and_nothing_else),
     case!(a_source_disk_that_hangs_holds_up_its_own_mirror_alone),
-    case!(a_source_disk_that_died_is_survived_by_the_target),
 ];
 
 /// The number the kernel gives an error of a disk.
@@ -166,29 +165,5 @@ fn a_source_disk_that_hangs_holds_up_its_own_mirror_alone(cluster: &Cluster) -> 
     eve.sh("netraid-ctl delete data && rmmod netraid").ok()?;
     let verdict = workload.judge_disk(it.mirror.target.disk("vdb")?)?;
     ensure!(verdict.good(), "{verdict:?}");
-    Ok(())
-}
-
-/// Covers: S36.
-fn a_source_disk_that_died_is_survived_by_the_target(cluster: &Cluster) -> Result<()> {
-    let it = Fixture::new(cluster)?;
-    let (eve, adam) = (it.mirror.source, it.mirror.target);
-    let mut workload = it.workload(9)?;
-    it.source.does(Does::Nothing)?;
-    workload
-        .more(2000, SOON)
-        .err()
-        .context("a disk that is dead does not stop the writer")?;
-    workload.stop()?;
-    eve.ctl("stop data --force").ok()?;
-    adam.ctl("promote data").ok()?;
-    let found = workload.judge_device(adam, DEVICE)?;
-    ensure!(found.good(), "{found:?}");
-    // Another disk takes its place.
-    eve.ctl("delete data").ok()?;
-    eve.ctl(&format!("join data --disk /dev/vdc --yes {QUICK}")).ok()?;
-    adam.ctl("wait data --for fully-operational --timeout 60").ok()?;
-    let differ = eve.disk("vdc")?.differences(adam.disk("vdb")?, SIZE, 65536)?;
-    ensure!(differ.is_empty(), "{differ:?}");
     Ok(())
 }
