@@ -57,7 +57,7 @@ fn table(medium: Medium) -> String {
 }
 
 fn make(node: &Node) -> Result<()> {
-    node.sh("modprobe dm-mod && modprobe dm-flakey && dmsetup create medium")
+    node.sh("modprobe dm-mod && modprobe dm-flakey && dmsetup create medium && dmsetup mknodes medium")
         .stdin(table(Medium::Good))
         .ok()?;
     Ok(())

@@ -49,16 +49,6 @@ fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core
     if leg.volume.is_drained() && leg.inner.lock().machine.state() == State::Pausing {
         leg.fire_on(link, Event::Drained, None);
     }
-    let differs = {
-        // Under the lock, because a pause marks what is written from its beginning on.
-        let inner = leg.inner.lock();
-        inner.machine.state() == State::Synced && leg.volume.lacks_something()
-    };
-    if differs {
-        return Err(Text::truncated(
-            "the local disk failed a write, which the target may have; look at the kernel log. It is copied again",
-        ));
-    }
     // As long as there is something to send, the other side hears from us.
     if woken {
         return Ok(());

@@ -306,11 +306,6 @@ impl Volume {
         dirty.ones().saturating_mul(chunk_size).saturating_sub(short)
     }
 
-    /// Whether a chunk is marked. Where the target is in step that means that this disk failed a write, which it got.
-    pub(crate) fn lacks_something(&self) -> bool {
-        self.state.lock().remote.dirty.map().ones() > 0
-    }
-
     /// For how long requests have been outstanding without one of them being confirmed, milliseconds.
     pub(crate) fn stalled_ms(&self) -> u64 {
         let state = self.state.lock();
