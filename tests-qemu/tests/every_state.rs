@@ -119,7 +119,7 @@ fn source_goes(node: &Node, disk: &str, state: (&str, &str, &str), way: &str) ->
         node.ctl(&format!("{action} {extend}")).ok()?;
         let wanted = format!("test \"$(netraid-ctl status --json | grep -c '\"connection\": *\"{name}\"')\" != 0");
         node.sh(&format!(
-            "timeout 20 sh -c 'until {}; do :; done'",
+            "timeout 60 sh -c 'until {}; do :; done'",
             wanted.replace('\'', "'\\''")
         ))
         .ok()?;

@@ -64,7 +64,7 @@ impl Usage {
     pub(crate) fn is_as_now(&self, node: &Node) -> Result<()> {
         // What is still being taken apart after a connection or a mirror takes a moment.
         let same = format!(
-            "timeout 20 sh -c 'until test \"$({THREADS})\" = \"{}\"; do sleep 0.1; done'",
+            "timeout 60 sh -c 'until test \"$({THREADS})\" = \"{}\"; do sleep 0.1; done'",
             self.threads
         );
         node.sh(&same).run()?;

@@ -19,9 +19,6 @@ use netraid_core::{
     },
 };
 
-use netraid_ctl::gen;
-use netraid_ctl::nl::wire::{AttrWriter, Message};
-
 const GENERATIONS: Generations = Generations {
     current: 7,
     base: 5,
@@ -108,7 +105,10 @@ fn greetings() -> Vec<(&'static str, Vec<u8>)> {
         ("hello-0", message(Header::new(Kind::Hello), &first[..HELLO_MIN_LEN])),
         ("hello-ask", message(Header::new(Kind::Hello), &ask)),
         ("welcome", message(Header::new(Kind::Welcome), &met)),
-        ("welcome-0", message(Header::new(Kind::Welcome), &met[..WELCOME_MIN_LEN])),
+        (
+            "welcome-0",
+            message(Header::new(Kind::Welcome), &met[..WELCOME_MIN_LEN]),
+        ),
         ("welcome-map", message(Header::new(Kind::Welcome), &map)),
         ("refuse", message(Header::new(Kind::Refuse), refuse.encode(&mut buffer))),
         ("reply", message(answers, Reply::OK.encode(&mut buffer))),
@@ -134,14 +134,23 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("write", message(on_range(Kind::Write, Flags::NONE, 4096, 512), &block)),
         ("write-fua", message(on_range(Kind::Write, durable, 0, 512), &block)),
         ("flush", message(on_range(Kind::Flush, Flags::NONE, 0, 0), &[])),
-        ("discard", message(on_range(Kind::Discard, Flags::RESYNC, 1 << 20, 65536), &[])),
-        ("zeroes", message(on_range(Kind::Zeroes, Flags::NOUNMAP, 1 << 20, 65536), &[])),
+        (
+            "discard",
+            message(on_range(Kind::Discard, Flags::RESYNC, 1 << 20, 65536), &[]),
+        ),
+        (
+            "zeroes",
+            message(on_range(Kind::Zeroes, Flags::NOUNMAP, 1 << 20, 65536), &[]),
+        ),
         ("ack", message(Header::new(Kind::Ack), &ack(7, AckStatus::Ok).encode())),
         ("acks", message(Header::new(Kind::Ack), &acks)),
         ("resync-start", message(generation(Kind::ResyncStart), &[])),
         ("resync-done", message(generation(Kind::ResyncDone), &[])),
         ("read", message(on_range(Kind::Read, Flags::NONE, 0, 4096), &[])),
-        ("read-reply", message(on_range(Kind::ReadReply, Flags::NONE, 0, 512), &block)),
+        (
+            "read-reply",
+            message(on_range(Kind::ReadReply, Flags::NONE, 0, 512), &block),
+        ),
         ("map", message(on_range(Kind::Map, Flags::NONE, 0, 4), &[0xa5; 32])),
         ("map-last", message(on_range(Kind::Map, Flags::LAST, 4, 12), &[1; 96])),
     ]
@@ -174,7 +183,10 @@ fn superblock() -> Vec<u8> {
     };
     let mut block = [0; BLOCK_LEN];
     superblock.encode(&mut block);
-    block.chunks_exact(512).flat_map(|sector| sector[16..256].to_vec()).collect()
+    block
+        .chunks_exact(512)
+        .flat_map(|sector| sector[16..256].to_vec())
+        .collect()
 }
 
 fn map_block() -> Vec<u8> {
@@ -184,74 +196,38 @@ fn map_block() -> Vec<u8> {
     [0xff, 2, 3].into_iter().chain(words).collect()
 }
 
-/// A configuration as netraid-ctl writes it.
-const CONFIG: &str = r#"version = 1
-name = "data"
-id = 3
-disk = "/dev/vdb"
-role = "target"
-bitmap = "none"
-state = "/var/lib/netraid/state_data"
-made-file = true
-listen = "0.0.0.0:7900"
-heartbeat = 200
-timeout = 1000
-chunk-size = 65536
-created = "2026-11-21T09:52:03Z"
-"#;
-
-/// A mirror with a leg, as attributes and in a datagram.
-fn netlink() -> io::Result<Vec<(&'static str, Vec<u8>)>> {
-    let mirror = gen::Mirror {
-        name: Some("data".into()),
-        id: Some(3),
-        uuid: Some([1; 16]),
-        disk: Some("/dev/vdb".into()),
-        size: Some(64 << 20),
-        address: Some(vec![10, 0, 0, 1]),
-        leg: vec![gen::Leg {
-            id: Some(1),
-            port: Some(7900),
-            reason: Some("because".into()),
-            ..gen::Leg::default()
-        }],
-        ..gen::Mirror::default()
-    };
-    let mut attributes = AttrWriter::default();
-    mirror.encode(&mut attributes).map_err(io::Error::other)?;
-    let attributes = attributes.into_bytes();
-    let datagram = Message {
-        kind: 0x20,
-        flags: 2,
-        seq: 1,
-        payload: [vec![1, 1, 0, 0], attributes.clone()].concat(),
-    };
-    let datagram = datagram.to_bytes().map_err(io::Error::other)?;
-    Ok(vec![("attributes", attributes), ("datagram", datagram)])
-}
-
 /// Puts seeds where the fuzzer of a target finds them.
 fn keep(target: &str, seeds: &[(&str, Vec<u8>)]) -> io::Result<()> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     fs::create_dir_all(&dir)?;
-    seeds.iter().try_for_each(|(name, bytes)| fs::write(dir.join(name), bytes))
+    seeds
+        .iter()
+        .try_for_each(|(name, bytes)| fs::write(dir.join(name), bytes))
 }
 
 fn main() -> io::Result<()> {
     let messages = [greetings(), requests(), plain()].concat();
     let payloads = |wanted: &[&str]| -> Vec<(&str, Vec<u8>)> {
-        let chosen = messages.iter().filter(|(name, _)| wanted.iter().any(|part| name.starts_with(part)));
+        let chosen = messages
+            .iter()
+            .filter(|(name, _)| wanted.iter().any(|part| name.starts_with(part)));
         chosen.map(|(name, bytes)| (*name, bytes[48..].to_vec())).collect()
     };
-    let headers: Vec<_> = messages.iter().map(|(name, bytes)| (*name, bytes[..48].to_vec())).collect();
+    let headers: Vec<_> = messages
+        .iter()
+        .map(|(name, bytes)| (*name, bytes[..48].to_vec()))
+        .collect();
     keep("message_decode", &messages)?;
     keep("header_decode", &headers)?;
-    keep("hello_decode", &payloads(&["hello", "welcome", "refuse", "reply", "ack", "map"]))?;
+    keep(
+        "hello_decode",
+        &payloads(&["hello", "welcome", "refuse", "reply", "ack", "map"]),
+    )?;
     let decided = payloads(&["hello", "welcome"]);
-    let decided = decided.into_iter().map(|(name, payload)| (name, [vec![4, 7, 5, 6, 5], payload].concat()));
+    let decided = decided
+        .into_iter()
+        .map(|(name, payload)| (name, [vec![4, 7, 5, 6, 5], payload].concat()));
     keep("handshake", &decided.collect::<Vec<_>>())?;
     keep("superblock_decode", &[("superblock", superblock())])?;
-    keep("map_decode", &[("map", map_block())])?;
-    keep("netlink_decode", &netlink()?)?;
-    keep("config_decode", &[("target", CONFIG.into()), ("defaults", b"NO_FULL_SYNC=1\n# no\nexport ASYNC_LIMIT='3'\n".to_vec())])
+    keep("map_decode", &[("map", map_block())])
 }

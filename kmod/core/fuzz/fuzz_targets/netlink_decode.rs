@@ -12,7 +12,14 @@ use netraid_ctl::nl::wire::{AttrReader, AttrWriter, Message, GENL_HEADER_LEN};
 fn walk(attrs: AttrReader<'_>, depth: u32) {
     for attr in attrs {
         let Ok(attr) = attr else { return };
-        let _ = (attr.kind(), attr.bytes(), attr.u16(), attr.u32(), attr.uint(), attr.string());
+        let _ = (
+            attr.kind(),
+            attr.bytes(),
+            attr.u16(),
+            attr.u32(),
+            attr.uint(),
+            attr.string(),
+        );
         let _ = attr.array::<16>();
         if depth > 0 {
             walk(attr.nested(), depth - 1);

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// Whoever has not ended a connection after so long hangs; the module gives up what is silent after less.
-pub(super) const HANGS: Duration = Duration::from_secs(20);
+pub(super) const HANGS: Duration = Duration::from_secs(60);
 
 /// What to say, and to whom.
 #[derive(Args, Clone, Debug)]
