@@ -95,7 +95,7 @@ enum Command {
     Test {
         /// Names, or parts of names, of tests
         names: Vec<String>,
-        /// Only on this kernel [default: everything on 7.3, a chosen part on 7.2 and on the debug kernel]
+        /// Only on this kernel [default: everything on 7.3, a chosen part on 7.2]
         #[arg(long)]
         kernel: Option<Series>,
         /// List the tests that run in virtual machines

@@ -69,7 +69,7 @@ fn named(paths: &Paths, request: &Request, tally: &mut Tally, progress: &Progres
 fn everything(paths: &Paths, kernel: Option<Series>, tally: &mut Tally, progress: &Progress) -> Result<()> {
     let admin = host::prepare(progress)?;
     host::components(&admin, progress)?;
-    let wanted = kernel.map_or_else(|| [&Series::ALL[..], &[Series::Debug]].concat(), |series| vec![series]);
+    let wanted = kernel.map_or_else(|| Series::ALL.to_vec(), |series| vec![series]);
     let (programs, suite, kernels) = thread::scope(|scope| {
         let host = scope.spawn(|| on_this_machine(paths, progress));
         let kernels = kernels(paths, &wanted, tally, progress);
