@@ -53,6 +53,11 @@ pub fn tree(paths: &Paths, kernel: &Kernel) -> PathBuf {
     dir(paths, kernel).join("tree")
 }
 
+/// Where it is built. This outlives an interruption: the next build goes on where the last one was.
+fn unfinished(paths: &Paths, dir: &Path) -> PathBuf {
+    paths.cache.join("building").join(dir.file_name().unwrap_or_default())
+}
+
 /// Builds the debug kernel `kernel` unless it is there: `source` gives the untouched sources.
 ///
 /// # Errors
@@ -70,27 +75,31 @@ pub fn ensure(
     if dir.exists() {
         return Ok(dir);
     }
-    let source = source()?;
+    let work = unfinished(paths, &dir);
+    let tree = work.join("tree");
+    if !tree.exists() {
+        let source = source()?;
+        fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+        fs::rename(&source, &tree)
+            .with_context(|| format!("cannot move {} to {}", source.display(), tree.display()))?;
+    }
     progress.line(&format!(
         "The debug kernel {} is built now; this is done once and takes some ten minutes on two processors.",
         kernel.kver
     ));
+    let build = Build {
+        paths,
+        kernel,
+        root: root.clone().bind(&tree, "/linux").bind(&work, "/mnt"),
+        dir: &work,
+    };
+    progress.step(&format!("Configure kernel {}", kernel.kver), |step| {
+        build.configure(step)
+    })?;
+    progress.step(&format!("Build kernel {}", kernel.kver), |step| build.build(step))?;
+    build.install(&Step::silent())?;
     cache::once(lock, &dir, |making| {
-        fs::create_dir_all(making).with_context(|| format!("cannot make {}", making.display()))?;
-        let tree = making.join("tree");
-        fs::rename(&source, &tree)
-            .with_context(|| format!("cannot move {} to {}", source.display(), tree.display()))?;
-        let build = Build {
-            paths,
-            kernel,
-            root: root.clone().bind(&tree, "/linux").bind(making, "/mnt"),
-            dir: making,
-        };
-        progress.step(&format!("Configure kernel {}", kernel.kver), |step| {
-            build.configure(step)
-        })?;
-        progress.step(&format!("Build kernel {}", kernel.kver), |step| build.build(step))?;
-        build.install(&Step::silent())
+        fs::rename(&work, making).with_context(|| format!("cannot move {} to {}", work.display(), making.display()))
     })?;
     Ok(dir)
 }
