@@ -33,7 +33,7 @@ impl Pace {
         }
     }
 
-    /// How many copies may be under way.
+    /// How many copies of the largest size may be under way; of smaller ones, as many more.
     #[must_use]
     pub const fn window(&self) -> u32 {
         self.window

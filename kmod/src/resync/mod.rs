@@ -85,13 +85,16 @@ impl<'a> Pass<'a> {
             self.report();
             let Copied {
                 under_way,
+                bytes,
                 failed,
                 busy,
             } = volume.copied_so_far();
             if failed {
                 return self.lose(Text::truncated(DISK_FAILED));
             }
-            if under_way >= self.pace.window() || (draining && under_way > 0) {
+            // Small ones count for what they are: what is compared comes chunk by chunk.
+            let window = u64::from(self.pace.window()).saturating_mul(u64::from(COPY_BYTES));
+            if bytes >= window || (draining && under_way > 0) {
                 if volume.copied.wait(NAP_MS) {
                     self.pace.observe(busy);
                 }

@@ -34,6 +34,8 @@ pub(crate) struct Copy {
 pub(crate) struct Copied {
     /// Copies not yet confirmed.
     pub(crate) under_way: u32,
+    /// Bytes of those.
+    pub(crate) bytes: u64,
     /// The local disk could not be read since the last call.
     pub(crate) failed: bool,
     /// The application has requests under way.
@@ -55,6 +57,7 @@ impl Volume {
         let failed = core::mem::take(&mut state.copy_failed);
         Copied {
             under_way: state.copies,
+            bytes: state.copy_bytes,
             failed,
             busy: state.applications > 0,
         }
@@ -90,6 +93,7 @@ pub(crate) fn enter(volume: &Guarded<Volume>, offset: u64, len: u32, compare: bo
         return Ok(false);
     }
     state.copies = state.copies.saturating_add(1);
+    state.copy_bytes = state.copy_bytes.saturating_add(u64::from(len));
     if let Some(Entered::Started(slot)) = state.enter(request) {
         let pages = begin(&mut state, slot);
         drop(state);

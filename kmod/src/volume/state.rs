@@ -105,6 +105,8 @@ pub(super) struct State {
     /// Requests of applications in the table.
     pub(super) applications: u32,
     pub(super) copies: u32,
+    /// Bytes of those.
+    pub(super) copy_bytes: u64,
     pub(super) copy_failed: bool,
     /// A copy has ended since the resync was last told.
     pub(super) copy_ended: bool,
@@ -137,6 +139,7 @@ impl State {
             rescues: Rescues::new(),
             applications: 0,
             copies: 0,
+            copy_bytes: 0,
             copy_failed: false,
             copy_ended: false,
             settling: false,
@@ -254,6 +257,7 @@ impl State {
             Origin::Application => self.applications = self.applications.saturating_sub(1),
             Origin::Copy => {
                 self.copies = self.copies.saturating_sub(1);
+                self.copy_bytes = self.copy_bytes.saturating_sub(request.len);
                 self.copy_ended = true;
             }
             Origin::Round => {}
