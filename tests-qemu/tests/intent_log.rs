@@ -82,7 +82,7 @@ fn a_chunk_in_flight_is_marked_before_it_is_written(cluster: &Cluster) -> Result
     ensure!(differ.is_subset(&marked), "{differ:?}");
     cluster.restore_links();
     comes_back(eve)?;
-    copied(&mirror, 0, CHUNK)
+    copied(&mirror, 0, bytes_of(&differ))
 }
 
 fn marks_of_the_intent_log_go_when_nothing_is_written(cluster: &Cluster) -> Result<()> {
