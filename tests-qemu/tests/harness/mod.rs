@@ -47,6 +47,7 @@ pub(crate) struct Case {
     run: fn(&Cluster) -> Result<()>,
     smoke: bool,
     debug: bool,
+    on_demand: bool,
     machines: usize,
 }
 
@@ -58,6 +59,7 @@ impl Case {
             run,
             smoke: false,
             debug: false,
+            on_demand: false,
             machines: 2,
         }
     }
@@ -70,6 +72,14 @@ impl Case {
     /// The same, also run on the debug kernel when everything is tested.
     pub(crate) const fn debug(self) -> Self {
         Self { debug: true, ..self }
+    }
+
+    /// Run only when it is asked for by name: what it says is not settled yet.
+    pub(crate) const fn on_demand(self) -> Self {
+        Self {
+            on_demand: true,
+            ..self
+        }
     }
 
     /// The same on three machines.
@@ -178,7 +188,11 @@ fn chosen() -> impl Fn(&Case) -> bool {
     let names = env::var(NAMES).unwrap_or_default();
     move |case| {
         let mut names = names.split_whitespace().peekable();
-        let named = names.peek().is_none() || names.any(|name| case.name.contains(name));
+        let named = if names.peek().is_none() {
+            !case.on_demand
+        } else {
+            names.any(|name| case.name.contains(name))
+        };
         let tagged = match tag.as_str() {
             "smoke" => case.smoke,
             "debug" => case.debug,
