@@ -7,7 +7,7 @@
 use anyhow::{ensure, Context as _, Result};
 use tests_qemu::{
     disk::SECTOR,
-    log_writes::Log,
+    log_writes::{Log, Replay},
     order::{Parts, Proof, Seen},
     Cluster, Node, MIB,
 };
@@ -20,8 +20,9 @@ use crate::{
     persist::until,
 };
 
-/// At the cut of the link some chunks, one to five of 512, differ from the target in the replayed log and are not marked.
-/// Whether the log leaves something out or the module clears a mark too early is not known.
+/// In some runs one to five chunks of 512 differ from the target at the cut of the link, in the replayed log, and are not
+/// marked there. A flush of the application and one of the module that end out of order make such a log; that it is always
+/// this is not shown.
 pub(crate) const CASES: &[Case] = &[case!(whenever_the_source_stops_what_may_differ_is_marked).on_demand()];
 
 /// Where data and metadata are on the logged disk.
@@ -115,15 +116,19 @@ fn whenever_the_source_stops_what_may_differ_is_marked(cluster: &Cluster) -> Res
         device.remove()?;
     }
     let log = Log::read(eve.disk("vde")?)?;
-    let (seen, end) = Proof::new(&log, PARTS, held, || dice.between(0, 2) == 0)?.run()?;
-    println!("{seen:?}");
-    // The log has everything, or what it shows would mean nothing.
     let all = eve.disk("vdb")?.read(0, PARTS.data + PARTS.meta)?;
-    ensure!(end.bytes() == all, "the log is not what happened");
     ensure!(
         all.starts_with(&adam.disk("vdb")?.read(0, PARTS.data)?),
         "the disks differ"
     );
+    // The log has everything, or what it shows would mean nothing.
+    let mut end = Replay::new(vec![0; all.len()]);
+    for entry in log.entries() {
+        end.apply(entry)?;
+    }
+    ensure!(end.bytes() == all, "the log is not what happened");
+    let (seen, _) = Proof::new(&log, PARTS, held, || dice.between(0, 2) == 0)?.run()?;
+    println!("{seen:?}");
     enough(&seen)
 }
 
