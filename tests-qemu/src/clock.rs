@@ -5,15 +5,12 @@
 //! busy host measures wrong, by a factor of ten even; its clock is wrong from then on. So the
 //! kernel is told.
 
-use std::{
-    sync::OnceLock,
-    thread,
-    time::{Duration, Instant},
-};
+use std::sync::OnceLock;
 
 use quanta::Clock;
 
-const MEASURE: Duration = Duration::from_millis(100);
+/// Ticks whose time is asked for: some seconds of any counter.
+const TICKS: u64 = 10_000_000_000;
 
 /// Thousands of ticks a second; nothing when the host's counter cannot be relied on.
 pub(crate) fn tsc_khz() -> Option<u64> {
@@ -24,13 +21,9 @@ pub(crate) fn tsc_khz() -> Option<u64> {
         if !steady {
             return None;
         }
-        let clock = Clock::new();
-        let reading = || (Instant::now(), clock.raw());
-        let (began, first) = reading();
-        thread::sleep(MEASURE);
-        let (ended, last) = reading();
-        let micros = u64::try_from(ended.duration_since(began).as_micros()).ok()?;
-        let khz = last.wrapping_sub(first).checked_mul(1000)?.checked_div(micros)?;
+        // A clock measures the counter when it is made.
+        let micros = Clock::new().delta_as_nanos(0, TICKS) / 1000;
+        let khz = TICKS.checked_mul(1000)?.checked_div(micros)?;
         // Without access to the counter the clock counts nanoseconds.
         (khz.abs_diff(1_000_000) > 1_000).then_some(khz)
     })
