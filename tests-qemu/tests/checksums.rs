@@ -50,6 +50,17 @@ pub(crate) struct Hit {
     pub(crate) at: usize,
 }
 
+impl Hit {
+    /// A byte of an application's write, counted from the header.
+    const fn of_write(at: usize) -> Self {
+        Self {
+            kind: WRITE,
+            resync: false,
+            at,
+        }
+    }
+}
+
 /// Damages the next such message that passes, and no other; the flag says that it has happened.
 pub(crate) fn damage_next(way: Way<'_>, hit: Hit) -> Arc<AtomicBool> {
     let done = Arc::new(AtomicBool::new(false));
@@ -100,14 +111,7 @@ fn a_damaged_write_is_not_written_and_is_copied_again(cluster: &Cluster) -> Resu
     let (mut here, mut there) = (eve.events()?, adam.events()?);
     let way = cluster.network().way(0, 1);
     let before = way.traffic();
-    let done = damage_next(
-        way,
-        Hit {
-            kind: WRITE,
-            resync: false,
-            at: HEADER + 77,
-        },
-    );
+    let done = damage_next(way, Hit::of_write(HEADER + 77));
     // What follows the damaged packet does not arrive: the disk stays as that packet left it.
     way.filter(move |_| !done.load(Ordering::SeqCst));
     let write = format!("yes new | dd of={DEVICE} bs=4096 count=1 seek=5 oflag=direct iflag=fullblock");
@@ -132,14 +136,7 @@ fn damage_of_a_write_costs_the_application_nothing(cluster: &Cluster) -> Result<
     for at in [HEADER, HEADER + 1111, HEADER + 4095] {
         workload.more(30, SOON)?;
         let (before, connects) = (way.traffic(), mirror.count("connects")?);
-        damage_next(
-            way,
-            Hit {
-                kind: WRITE,
-                resync: false,
-                at,
-            },
-        );
+        damage_next(way, Hit::of_write(at));
         await_damage(way, before)?;
         workload.more(30, SOON)?;
         mirror.wait("fully-operational")?;
@@ -160,14 +157,7 @@ fn damage_of_a_header_is_noticed_wherever_it_is(cluster: &Cluster) -> Result<()>
     // Magic, kind, flags, version, length, offset, checksum of the data, checksum of the header.
     for at in [0, 4, 5, 6, 10, 25, 40, 47] {
         let before = way.traffic();
-        damage_next(
-            way,
-            Hit {
-                kind: WRITE,
-                resync: false,
-                at,
-            },
-        );
+        damage_next(way, Hit::of_write(at));
         await_damage(way, before)?;
         await_reason(
             &mut there,
@@ -301,14 +291,7 @@ fn without_checksums_nobody_notices_the_same_damage(cluster: &Cluster) -> Result
     }
     let way = cluster.network().way(0, 1);
     let before = way.traffic();
-    damage_next(
-        way,
-        Hit {
-            kind: WRITE,
-            resync: false,
-            at: HEADER + 77,
-        },
-    );
+    damage_next(way, Hit::of_write(HEADER + 77));
     eve.sh(&format!(
         "yes new | dd of={DEVICE} bs=4096 count=1 seek=5 oflag=direct iflag=fullblock"
     ))

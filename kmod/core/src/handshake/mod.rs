@@ -41,7 +41,6 @@
 //! is confirmed, so the marks still cover everything that it misses. Such a target needs a resync even where nothing is
 //! marked, for only its end tells the target that it is consistent. A target that was restarted may have lost what it
 //! had confirmed and not made durable: the source adds what its intent log knows ([`Agreement::distrust`]).
-
 //!
 //! # Features
 //!
