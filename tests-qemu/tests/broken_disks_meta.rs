@@ -98,7 +98,9 @@ fn target_metadata_that_hangs_keeps_the_target_away(cluster: &Cluster) -> Result
         let leg = it.mirror.leg()?;
         Ok(leg["connects"].as_u64() > Some(before) || leg["attempts"].as_u64() > Some(1))
     })?;
-    // The application does not wait for it longer than for a target that is silent.
+    // It answers, and then records nothing: the application waits for it once, until the source gives it up. The next
+    // attempts end in the greeting.
+    workload.more(50, 2 * SOON)?;
     workload.more(50, SOON)?;
     adam.ctl("status").ok()?;
     it.target_meta.mapped.goes_on()?;

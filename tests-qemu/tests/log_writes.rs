@@ -20,10 +20,7 @@ use crate::{
     persist::until,
 };
 
-/// In some runs one to five chunks of 512 differ from the target at the cut of the link, in the replayed log, and are not
-/// marked there. A flush of the application and one of the module that end out of order make such a log; that it is always
-/// this is not shown.
-pub(crate) const CASES: &[Case] = &[case!(whenever_the_source_stops_what_may_differ_is_marked).on_demand()];
+pub(crate) const CASES: &[Case] = &[case!(whenever_the_source_stops_what_may_differ_is_marked)];
 
 /// Where data and metadata are on the logged disk.
 const PARTS: Parts = Parts {
@@ -35,13 +32,16 @@ const PARTS: Parts = Parts {
 const CUTS: usize = 3;
 /// Which of these times in the middle of the copying, counted from 0.
 const IN_A_RESYNC: usize = 1;
-/// Some writes that are durable when they end, and more that are made so by a flush now and then; both to the same
-/// places, in bursts and with pauses in which marks are cleared.
+/// Some writes that are durable when they end, and more that are made so by a flush now and then, in bursts and with
+/// pauses in which marks are cleared. They share chunks and never sectors: of each four chunks the second kind writes what
+/// lies between 8 and 56 KiB, the first kind the rest. For the log has a durable write when it ends and any other with the
+/// next flush, and so would have two to the same sector in the wrong order.
 const WORKLOAD: &str =
     "exec fio --thread --filename=/dev/netraid0 --direct=1 --ioengine=libaio --rw=randwrite --norandommap \
-    --time_based --runtime=600 --allrandrepeat=0 --randseed=SEED --size=8m --refill_buffers --output=/tmp/fio \
-    --name=durable --sync=dsync --bsrange=512-24k --iodepth=2 --thinktime=200ms --thinktime_blocks=6 \
-    --name=plain --bsrange=512-48k --iodepth=4 --fsync=5 --thinktime=350ms --thinktime_blocks=10";
+    --time_based --runtime=600 --allrandrepeat=0 --randseed=SEED --size=8128k --blockalign=64k --refill_buffers \
+    --output=/tmp/fio \
+    --name=durable --offset=56k --sync=dsync --bsrange=512-16k --iodepth=2 --thinktime=200ms --thinktime_blocks=6 \
+    --name=plain --offset=8k --bsrange=512-48k --iodepth=4 --fsync=5 --thinktime=350ms --thinktime_blocks=10";
 
 /// The logged disk of a machine, and the parts of it.
 fn logged(node: &Node) -> Result<[Mapped<'_>; 3]> {
@@ -143,8 +143,9 @@ fn enough(seen: &Seen) -> Result<()> {
         seen.cleared,
     ];
     ensure!(counts.iter().all(|&count| count >= 30), "too little happened: {seen:?}");
+    // In the middle of a resync the two are known to differ already.
     ensure!(
-        seen.generations >= CUTS as u64,
+        seen.generations >= CUTS as u64 - 1,
         "no new generation with each cut: {seen:?}"
     );
     Ok(())

@@ -170,7 +170,8 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
         })
     };
     let conclusion = libtest_mimic::run(&arguments, cases.into_iter().map(trial).collect());
-    times.show_slowest();
+    let file = env::var_os(LOGS).map(|logs| Path::new(&logs).join("times.tsv"));
+    times.show_slowest(file.as_deref());
     conclusion.exit_code()
 }
 
@@ -213,12 +214,14 @@ fn run(pool: &mut Pool, case: Case, time: &mut Time) -> Result<()> {
         .unwrap_or_else(|panic| Err(anyhow!("the test panicked: {}", words(panic.as_ref()))));
     cluster.restore_links();
     let mut faults: Vec<String> = outcome.err().map(|error| format!("{error:#}")).into_iter().collect();
+    let ended = Instant::now();
     if let Err(error) = cleanup::take_down(&cluster) {
         faults.push(format!("after the test: {error:#}"));
     }
     for complaint in cluster.complaints() {
         faults.push(format!("the kernel complained on {complaint}"));
     }
+    time.tidying = ended.elapsed();
     if faults.is_empty() {
         pool.cluster = Some(cluster);
         return Ok(());

@@ -2,6 +2,9 @@
 //! How long the cases took, so that slow ones are found.
 
 use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,6 +19,8 @@ pub(super) struct Time {
     whole: Duration,
     /// What it took to have machines: next to nothing when the case before left them whole.
     pub(super) machines: Duration,
+    /// What it took to leave them as they were.
+    pub(super) tidying: Duration,
 }
 
 impl Time {
@@ -26,6 +31,7 @@ impl Time {
             began: Instant::now(),
             whole: Duration::ZERO,
             machines: Duration::ZERO,
+            tidying: Duration::ZERO,
         }
     }
 }
@@ -54,8 +60,9 @@ impl Times {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).push(time);
     }
 
-    /// Shows the slowest cases; nothing when there are so few that all can be seen.
-    pub(super) fn show_slowest(&self) {
+    /// Shows the slowest cases, and writes all of them to `file`, if there is one; neither when there are so few that all
+    /// can be seen.
+    pub(super) fn show_slowest(&self, file: Option<&Path>) {
         let mut times = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if times.len() <= SLOWEST {
             return;
@@ -68,5 +75,16 @@ impl Times {
         }
         let all: Duration = times.iter().map(|time| time.whole).sum();
         println!("all of them took {:.0} s\n", all.as_secs_f64());
+        let table = times
+            .iter()
+            .fold("whole\tmachines\ttidying\ttest\n".to_owned(), |mut table, time| {
+                let [whole, machines, tidying] = [time.whole, time.machines, time.tidying].map(|it| it.as_secs_f64());
+                // Into memory: that does not fail.
+                let _ = writeln!(table, "{whole:.1}\t{machines:.1}\t{tidying:.1}\t{}", time.name);
+                table
+            });
+        if let Some(Err(error)) = file.map(|file| fs::write(file, table)) {
+            println!("the times of all tests could not be kept: {error}");
+        }
     }
 }
