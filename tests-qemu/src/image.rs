@@ -11,6 +11,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{ensure, Context as _, Result};
@@ -18,6 +19,9 @@ use anyhow::{ensure, Context as _, Result};
 /// Room that a machine can use on its root, in bytes.
 const SPARE: u64 = 256 << 20;
 const BLOCK: u64 = 4096;
+
+/// Held while an image is made: tests that start at the same time want the same one.
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// The ext4 image of the folder `tree`, made beside it when there is none yet.
 ///
@@ -34,6 +38,7 @@ pub fn ensure_image(tree: &Path) -> Result<PathBuf> {
     let folder = tree.parent().unwrap_or(Path::new("/"));
     let file = format!("{}-{:016x}.ext4", name.to_string_lossy(), key.finish());
     let image = folder.join(file);
+    let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if image.exists() {
         return Ok(image);
     }

@@ -39,6 +39,7 @@ mod link;
 mod log_writes;
 mod mapper;
 mod media;
+mod memory;
 mod metadata_damage;
 mod methods;
 mod mirror;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         link::CASES,
         log_writes::CASES,
         media::CASES,
+        memory::CASES,
         metadata_damage::CASES,
         methods::CASES,
         netlink::CASES,

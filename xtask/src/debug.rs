@@ -159,7 +159,7 @@ impl Build<'_> {
                 .with_context(|| format!("cannot copy {name} of kernel {}", self.kernel.kver))?;
         }
         let objects = "find /linux -path /linux/scripts -prune -o -path /linux/tools -prune -o \
-                       ( -name *.o -o -name *.a -o -name vmlinux* -type f -size +1M ) -type f -delete";
+                       ( -name *.o -o -name *.a -o -name vmlinux* -type f -size +1M ) -type f -exec rm -f {} +";
         let mut words = objects.split_whitespace();
         let find = self.root.cmd(words.next().unwrap_or_default());
         find.args(words).run(step).map(drop)

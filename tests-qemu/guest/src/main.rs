@@ -10,6 +10,7 @@ mod exec;
 mod fuzz;
 mod init;
 mod scatter;
+mod starve;
 mod state;
 mod tree;
 mod truth_read;
@@ -50,6 +51,8 @@ enum Command {
     FuzzNetlink(fuzz::NetlinkOptions),
     /// Be a peer that does everything right up to a point, and from there on only says that it is there
     Stage(fuzz::StageOptions),
+    /// Run a program and let one of its allocations fail
+    Starve(starve::Options),
     /// Mount the disk that outlives the machine
     State,
     /// Compare a tree with the recorded checksums
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         return init::run();
     }
     let outcome = match Cli::parse().command {
+        Command::Starve(options) => return end(starve::run(&options)),
         Command::Agent => agent::run(),
         Command::Write(options) => writer::run(&options),
         Command::Scatter(options) => scatter::run(&options),
@@ -79,8 +83,12 @@ fn main() -> ExitCode {
         Command::State => state::mount_disk(),
         Command::TreeCheck { dir, sums } => tree::check(&dir, &sums),
     };
+    end(outcome.map(|()| ExitCode::SUCCESS))
+}
+
+fn end(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("netraid-guest: {error:#}");
             ExitCode::FAILURE

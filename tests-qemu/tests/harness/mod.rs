@@ -47,7 +47,7 @@ pub(crate) struct Case {
     run: fn(&Cluster) -> Result<()>,
     smoke: bool,
     debug: bool,
-    on_demand: bool,
+    debug_only: bool,
     machines: usize,
 }
 
@@ -59,7 +59,7 @@ impl Case {
             run,
             smoke: false,
             debug: false,
-            on_demand: false,
+            debug_only: false,
             machines: 2,
         }
     }
@@ -74,10 +74,10 @@ impl Case {
         Self { debug: true, ..self }
     }
 
-    /// Run only when it is asked for by name: what it says is not settled yet.
-    pub(crate) const fn on_demand(self) -> Self {
+    /// Run on the debug kernel alone, because others can't do what it needs.
+    pub(crate) const fn debug_only(self) -> Self {
         Self {
-            on_demand: true,
+            debug_only: true,
             ..self
         }
     }
@@ -187,10 +187,11 @@ fn twice(cases: &[Case]) -> Option<&'static str> {
 fn chosen() -> impl Fn(&Case) -> bool {
     let tag = env::var(TAG).unwrap_or_default();
     let names = env::var(NAMES).unwrap_or_default();
+    let on_debug = Artifacts::from_env().is_ok_and(|artifacts| artifacts.debug);
     move |case| {
         let mut names = names.split_whitespace().peekable();
         let named = if names.peek().is_none() {
-            !case.on_demand
+            on_debug || !case.debug_only
         } else {
             names.any(|name| case.name.contains(name))
         };
