@@ -7,9 +7,22 @@
 #include "../gen/netraid_nl.h"
 #include "shim.h"
 
+/*
+ * The attributes of a request are in an array that ends with the last one that its operation takes. Whoever serves
+ * several operations asks for those of all of them.
+ */
 struct nlattr *netraid_attr(const struct genl_info *info, int type)
 {
-	return info->attrs[type];
+	const struct genl_family *family = &netraid_nl_family;
+	int i;
+
+	for (i = 0; i < family->n_split_ops; i++) {
+		const struct genl_split_ops *op = &family->split_ops[i];
+
+		if (op->cmd == info->genlhdr->cmd && (op->flags & GENL_CMD_CAP_DO))
+			return type <= op->maxattr ? info->attrs[type] : NULL;
+	}
+	return NULL;
 }
 
 /* An attribute inside a nest; the family's policy has already checked all of them. */

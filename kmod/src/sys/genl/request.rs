@@ -56,7 +56,7 @@ impl<'a> Request<'a> {
     }
 
     fn attr(&self, id: u32) -> Option<Attr<'a>> {
-        // SAFETY: By the type invariant; the family never asks for an id beyond its policy.
+        // SAFETY: By the type invariant.
         let attr = unsafe { bind::netraid_attr(self.info.as_ptr(), id as i32) };
         NonNull::new(attr).map(|attr| Attr(attr, PhantomData))
     }
