@@ -21,7 +21,7 @@ pub struct Artifacts {
     #[serde(default)]
     pub debug: bool,
     /// The kernel.
-    pub vmlinuz: PathBuf,
+    pub vmlinux: PathBuf,
     /// The folder `lib/modules/<kver>` with `modules.dep`.
     pub modules: PathBuf,
     /// The root file system of the machines, a folder.

@@ -40,7 +40,7 @@ pub fn kernel(kernel: &Kernel) -> Kernel {
     }
 }
 
-/// Where the debug kernel `kernel` is kept: `vmlinuz`, `lib/modules`, `headers` as for Debian's kernels, and `tree`.
+/// Where the debug kernel `kernel` is kept: `vmlinux`, `lib/modules`, `headers` as for Debian's kernels, and `tree`.
 #[must_use]
 pub fn dir(paths: &Paths, kernel: &Kernel) -> PathBuf {
     let key = cache::key(&[RECIPE, &kernel.version, FRAGMENT, &Root::Build.key()]);
@@ -150,7 +150,7 @@ impl Build<'_> {
         // QEMU starts this as well as a packed one.
         self.root
             .cmd("strip")
-            .args(["-o", "/mnt/vmlinuz", "/linux/vmlinux"])
+            .args(["-o", "/mnt/vmlinux", "/linux/vmlinux"])
             .run(step)?;
         let headers = self.dir.join("headers");
         fs::create_dir_all(&headers).with_context(|| format!("cannot make {}", headers.display()))?;

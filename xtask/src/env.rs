@@ -31,7 +31,7 @@ pub struct Env {
     pub paths: Paths,
     /// Which kernel.
     pub kernel: Kernel,
-    /// Its image and modules: `vmlinuz`, `lib/modules/<kver>`.
+    /// Its image and modules: `vmlinux`, `lib/modules/<kver>`.
     pub image: PathBuf,
     /// Its prepared sources with Rust metadata.
     pub kdir: PathBuf,

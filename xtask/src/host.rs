@@ -30,6 +30,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("tar", "tar"),
     ("unshare", "util-linux"),
     ("xz", "xz-utils"),
+    ("zstd", "zstd"),
 ];
 
 /// Files this machine must have one of, and the Debian package they are in.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context as _, Result};
 
 use crate::apt::{version::Kernel, Apt};
+use crate::bzimage;
 use crate::cache::{self, Lock};
 use crate::chroot::Chroot;
 use crate::cmd::Cmd;
@@ -15,6 +16,9 @@ use crate::progress::{Progress, Step};
 
 /// Changed when kernels are unpacked in another way, so that old ones are not used any more.
 const RECIPE: &str = "1";
+
+/// The same of images.
+const IMAGE_RECIPE: &str = "2";
 
 /// Parts of the sources that neither configuring nor preparing for modules reads.
 const NOT_UNPACKED: &[&str] = &[
@@ -60,13 +64,13 @@ impl Series {
     }
 }
 
-/// Where the image of `kernel` is kept: `vmlinuz`, `lib/modules`, `headers`.
+/// Where the image of `kernel` is kept: `vmlinux`, `lib/modules`, `headers`.
 #[must_use]
 pub fn image_dir(paths: &Paths, kernel: &Kernel) -> PathBuf {
     paths.cache.join(format!(
         "kernels/{}-{}",
         kernel.kver,
-        cache::key(&[RECIPE, &kernel.version])
+        cache::key(&[IMAGE_RECIPE, &kernel.version])
     ))
 }
 
@@ -117,7 +121,9 @@ fn unpack_image(apt: &Apt, kernel: &Kernel, root: &Chroot, dir: &Path, step: &St
     rename(&work.join("usr/lib/modules").join(kver), &modules)?;
     let image = image_file(&[&modules, &work.join("boot"), &work.join("usr/lib/modules")])
         .with_context(|| format!("the package of kernel {kver} holds no vmlinuz; use another kernel with --kernel"))?;
-    rename(&image, &dir.join("vmlinuz"))?;
+    rename(&image, &work.join("vmlinuz"))?;
+    step.say("unpacking the kernel itself");
+    bzimage::unpack(&work.join("vmlinuz"), &dir.join("vmlinux"), step)?;
     let headers = dir.join("headers");
     fs::create_dir_all(&headers).context("cannot make the directory of the headers")?;
     for name in [".config", "Module.symvers"] {

@@ -8,6 +8,7 @@
 
 pub mod apt;
 pub mod artifacts;
+pub mod bzimage;
 pub mod cache;
 pub mod check;
 pub mod chroot;
@@ -85,7 +86,7 @@ pub fn build(env: &Env, programs: Programs, progress: &Progress) -> Result<Built
     let artifacts = Artifacts {
         kver: env.kernel.kver.clone(),
         debug: env.tools == rustmeta::Tools::Llvm,
-        vmlinuz: env.image.join("vmlinuz"),
+        vmlinux: env.image.join("vmlinux"),
         modules: env.image.join("lib/modules").join(&env.kernel.kver),
         guest_root: env.guest_root.clone(),
         netraid_ko: Some(module.file.clone()),
