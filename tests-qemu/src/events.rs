@@ -3,10 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context as _, Result};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::{node::Node, patience::scaled, program::Job};
+
+/// How long a program may take to begin.
+const FIRST: Duration = Duration::from_secs(30);
 
 /// A subscription to the events of a machine.
 #[derive(Debug)]
@@ -18,18 +21,30 @@ pub struct Events {
 }
 
 impl Events {
-    /// Subscribes. What comes first is the state at that time, then what changes.
+    /// Subscribes. What comes first is the state at that time, then what changes from now on.
     ///
     /// # Errors
     ///
-    /// When the program cannot be started.
+    /// When the program cannot be started or tells nothing.
     #[track_caller]
     pub fn subscribe(node: &Node) -> Result<Self> {
-        Ok(Self {
+        let mut events = Self {
             job: node.ctl("events --json").spawn()?,
             seen: Vec::new(),
             taken: 0,
-        })
+        };
+        // Whatever happens before it has subscribed is in its first line.
+        events.next(Instant::now() + scaled(FIRST))?;
+        Ok(events)
+    }
+
+    /// Waits for one more event.
+    fn next(&mut self, until: Instant) -> Result<()> {
+        let line = self.job.line_until(until)?;
+        let line = line.context("the stream of events has ended")?;
+        let event = serde_json::from_str(&line).with_context(|| format!("an event is no JSON: {line}"))?;
+        self.seen.push(event);
+        Ok(())
     }
 
     /// Everything told so far.
@@ -52,7 +67,7 @@ impl Events {
                     return Ok(event.clone());
                 }
             }
-            let line = self.job.line_until(until).with_context(|| {
+            self.next(until).with_context(|| {
                 let last = self.seen.len().saturating_sub(5);
                 let last: Vec<_> = self.seen[last..].iter().map(Value::to_string).collect();
                 format!(
@@ -60,11 +75,6 @@ impl Events {
                     last.join("\n")
                 )
             })?;
-            let Some(line) = line else {
-                bail!("the stream of events ended before: {what}");
-            };
-            let event = serde_json::from_str(&line).with_context(|| format!("an event is no JSON: {line}"))?;
-            self.seen.push(event);
         }
     }
 }

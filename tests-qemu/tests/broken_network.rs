@@ -235,8 +235,14 @@ fn lose_at(cluster: &Cluster, mirror: &Mirror<'_>, kind: Kind, by: By, both: boo
             node.ctl("up data").ok()?;
         }
     }
-    if mirror.leg()?["state"] == "paused" {
-        mirror.wait("connected")?;
+    // A pause that was asked for begins with the next connection.
+    let mut paused = false;
+    until("the leg to come back", || {
+        let leg = mirror.leg()?;
+        paused = leg["state"] == "paused";
+        Ok(leg["state"] == "fully-operational" || (paused && leg["connection"] == "connected"))
+    })?;
+    if paused {
         eve.ctl("resume data").ok()?;
     }
     mirror.wait("fully-operational")?;

@@ -52,6 +52,7 @@ mod resync;
 mod roles;
 mod roles_persistent;
 mod split_brain;
+mod starving;
 mod status;
 mod switchover;
 mod teardown;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
         roles::CASES,
         roles_persistent::CASES,
         split_brain::CASES,
+        starving::CASES,
         status::CASES,
         switchover::CASES,
         teardown::CASES,
