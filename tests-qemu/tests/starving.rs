@@ -3,10 +3,13 @@
 //! refused with a sentence and can be given again; what an application reads and writes never depends on one; a leg that
 //! could not go on comes back by itself.
 
+use std::iter;
+
 use anyhow::{bail, ensure, Context as _, Result};
 use tests_qemu::{workload::Plan, Cluster, Node, Workload};
 
 use crate::{
+    dice::Dice,
     harness::{case, Case, SOON},
     mirror::{Mirror, QUICK},
     persist::DEVICE,
@@ -19,7 +22,25 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// More allocations than any operation makes.
-const MOST: u32 = 400;
+const MOST: u32 = 1000;
+
+/// Environment variable: with any value each allocation fails in turn, which takes hours. Otherwise some of them do, at
+/// random.
+const EACH: &str = "NETRAID_EACH_ALLOCATION";
+/// At most so many are left out between two of those.
+const STRIDE: u64 = 24;
+
+/// The allocations that are to fail, by their numbers.
+fn numbers() -> Result<impl Iterator<Item = u32>> {
+    let all = std::env::var_os(EACH).is_some();
+    let mut dice = Dice::new()?;
+    let mut number = 0;
+    Ok(iter::from_fn(move || {
+        let step = if all { 1 } else { dice.between(1, STRIDE) };
+        number += u32::try_from(step).ok()?;
+        (number < MOST).then_some(number)
+    }))
+}
 
 /// Counts only what the module asks for, in any context.
 const PREPARE: &str = r#"
@@ -63,7 +84,7 @@ fn starve(node: &Node, number: u32, program: &str) -> Result<(bool, tests_qemu::
 
 /// A command with each of its allocations failing once. `undo` takes back what it does.
 fn each_allocation_fails(node: &Node, command: &str, undo: &str) -> Result<u32> {
-    for number in 1..MOST {
+    for number in numbers()? {
         let at = || format!("allocation {number} of `{command}`");
         let (failed, output) = starve(node, number, &format!("netraid-ctl {command}")).with_context(at)?;
         match output.code {
@@ -78,7 +99,7 @@ fn each_allocation_fails(node: &Node, command: &str, undo: &str) -> Result<u32> 
             node.sh(undo).timeout(2 * SOON).ok().with_context(at)?;
         }
         if !failed {
-            return Ok(number - 1);
+            return Ok(number);
         }
     }
     bail!("`{command}` makes more than {MOST} allocations")
@@ -91,7 +112,7 @@ fn a_command_that_gets_no_memory_is_refused_and_can_be_given_again(cluster: &Clu
     }
     let sweep = |node: &Node, command: &str, undo: &str| -> Result<()> {
         let count = each_allocation_fails(node, command, undo)?;
-        println!("{command}: {count} allocations");
+        println!("{command}: fewer than {count} allocations");
         Ok(())
     };
     sweep(eve, "create data --disk /dev/vdb", "netraid-ctl delete data --force")?;
@@ -132,13 +153,13 @@ fn reads_and_writes_go_on_without_memory(cluster: &Cluster) -> Result<()> {
             format!("if={DEVICE} of=/dev/null skip=SKIP iflag=direct"),
         ] {
             let mut enough = false;
-            for number in 1..MOST {
+            for number in numbers()? {
                 // Chunks not written to before: they have to be marked.
                 let what = what.replace("SKIP", &(number * 4 + 200 * u32::from(alone)).to_string());
                 let (failed, output) = starve(eve, number, &format!("dd {what} bs=64k count=4 status=none"))?;
                 ensure!(output.code == 0, "allocation {number} of dd {what}: {output:?}");
                 if !failed {
-                    println!("dd {what}: {} allocations", number - 1);
+                    println!("dd {what}: fewer than {number} allocations");
                     enough = true;
                     break;
                 }
@@ -158,7 +179,7 @@ fn a_leg_whose_threads_get_no_memory_comes_back(cluster: &Cluster) -> Result<()>
         node.sh(PREPARE).ok()?;
     }
     let mut workload = Workload::start(mirror.source, DEVICE, Plan::new(91, 4096))?;
-    for number in 1..MOST {
+    for number in numbers()? {
         workload.more(5, SOON)?;
         for node in nodes {
             node.sh(&STARVE_THREADS.replace("NUMBER", &number.to_string())).ok()?;
@@ -176,7 +197,7 @@ fn a_leg_whose_threads_get_no_memory_comes_back(cluster: &Cluster) -> Result<()>
             failed += count.trim().parse::<u32>().with_context(|| count.clone())?;
         }
         if failed == 0 {
-            println!("{} allocations in a thread", number - 1);
+            println!("fewer than {number} allocations in a thread");
             let run = workload.stop()?;
             ensure!(run.errors.is_empty(), "the application got errors: {:?}", run.errors);
             mirror.wait("fully-operational")?;
