@@ -28,7 +28,7 @@ const RECIPE: &str = "1";
 /// What the kernel must have.
 const FRAGMENT: &str = include_str!("../kernels/debug.config");
 
-/// How long the build may take: some ten minutes on two free processors.
+/// How long the build may take: ten minutes to half an hour on two free processors.
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
 /// The debug kernel made from the sources of `kernel`.
@@ -84,7 +84,7 @@ pub fn ensure(
             .with_context(|| format!("cannot move {} to {}", source.display(), tree.display()))?;
     }
     progress.line(&format!(
-        "The debug kernel {} is built now; this is done once and takes some ten minutes on two processors.",
+        "The debug kernel {} is built now; this is done once and takes ten minutes to half an hour on two processors.",
         kernel.kver
     ));
     let build = Build {
