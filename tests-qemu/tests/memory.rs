@@ -24,12 +24,14 @@ const NOIO: u64 = 0x0008_0000;
 const THREADS: &str = "cd /proc; for it in [0-9]*; do read -r stat 2> /dev/null < $it/stat || continue; \
                        case $stat in *'(netraid_'*) set -- $stat; echo $2 $9;; esac; done";
 
-/// Traces who allocates memory for how long what is started with the words that follow runs; then shows it.
+/// Traces who allocates memory while PROGRAM runs, in its threads as well; then shows it.
 const TRACE: &str = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing; \
-    set -e; trace=/sys/kernel/tracing; echo 4096 > $trace/buffer_size_kb; echo stacktrace > $trace/trace_options; \
+    set -e; trace=/sys/kernel/tracing; echo 4096 > $trace/buffer_size_kb; \
+    for option in event-fork stacktrace; do echo $option > $trace/trace_options; done; \
     for event in kmalloc kmem_cache_alloc mm_page_alloc; do echo 1 > $trace/events/kmem/$event/enable; done; \
-    sh -c \"echo \\$\\$ > $trace/set_event_pid && exec $*\"; \
-    echo 0 > $trace/events/enable; echo > $trace/set_event_pid; echo nostacktrace > $trace/trace_options; \
+    sh -c \"echo \\$\\$ > $trace/set_event_pid && exec PROGRAM\"; \
+    echo 0 > $trace/events/enable; echo > $trace/set_event_pid; \
+    for option in noevent-fork nostacktrace; do echo $option > $trace/trace_options; done; \
     cat $trace/trace; echo > $trace/trace";
 
 /// Flags of allocations for which something may have to be written first.
@@ -88,12 +90,11 @@ fn whoever_writes_waits_for_no_memory_that_has_to_be_written(cluster: &Cluster) 
             cluster.cut(mirror.source, mirror.target);
             mirror.wait("out-of-sync")?;
         }
-        // The thread of fio is another task than fio itself.
-        let trace = TRACE.replace(
-            "echo stacktrace",
-            "echo event-fork > $trace/trace_options; echo stacktrace",
-        );
-        let trace = mirror.source.sh(&trace.replace("$*", &write)).timeout(4 * SOON).ok()?;
+        let trace = mirror
+            .source
+            .sh(&TRACE.replace("PROGRAM", &write))
+            .timeout(4 * SOON)
+            .ok()?;
         let ours = allocations(&trace);
         ensure!(ours.len() >= 40, "{} allocations in 40 writes were seen", ours.len());
         for event in &ours {

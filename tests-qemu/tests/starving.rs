@@ -27,7 +27,7 @@ const MOST: u32 = 1000;
 /// Environment variable: with any value each allocation fails in turn, which takes hours. Otherwise some of them do, at
 /// random.
 const EACH: &str = "NETRAID_EACH_ALLOCATION";
-/// At most so many are left out between two of those.
+/// The next of those is fewer than so many further on.
 const STRIDE: u64 = 24;
 
 /// The allocations that are to fail, by their numbers.
@@ -41,6 +41,9 @@ fn numbers() -> Result<impl Iterator<Item = u32>> {
         (number < MOST).then_some(number)
     }))
 }
+
+/// Chunks of the disk, without the last ones.
+const CHUNKS: u32 = 1020;
 
 /// Counts only what the module asks for, in any context.
 const PREPARE: &str = r#"
@@ -154,8 +157,9 @@ fn reads_and_writes_go_on_without_memory(cluster: &Cluster) -> Result<()> {
         ] {
             let mut enough = false;
             for number in numbers()? {
-                // Chunks not written to before: they have to be marked.
-                let what = what.replace("SKIP", &(number * 4 + 200 * u32::from(alone)).to_string());
+                // Chunks not written to before, as long as there are such: they have to be marked.
+                let skip = (number * 4 + 200 * u32::from(alone)) % CHUNKS;
+                let what = what.replace("SKIP", &skip.to_string());
                 let (failed, output) = starve(eve, number, &format!("dd {what} bs=64k count=4 status=none"))?;
                 ensure!(output.code == 0, "allocation {number} of dd {what}: {output:?}");
                 if !failed {
