@@ -107,6 +107,22 @@ fn a_pause_outlives_a_lost_connection() {
     assert_eq!(machine.view(), LegState::Paused);
     let actions = machine.on_event(HELLO);
     assert!(actions.contains(Action::SendPause) && !actions.contains(Action::GoLive));
+    assert_eq!(machine.view(), LegState::Paused);
+    machine.on_event(Event::PauseAcked);
+    assert_eq!(machine.view(), LegState::Paused);
+}
+
+/// A pause that ends a replication is not shown before the target has confirmed it: its device can't be opened
+/// earlier. Covers: S228.
+#[test]
+fn a_new_pause_is_shown_when_the_target_has_confirmed_it() {
+    let mut machine = Machine::in_state(State::Resyncing, false);
+    for event in [Event::Pause, Event::Drained] {
+        machine.on_event(event);
+        assert_eq!(machine.view(), LegState::OutOfSync, "{event:?}");
+    }
+    machine.on_event(Event::PauseAcked);
+    assert_eq!(machine.view(), LegState::Paused);
 }
 
 /// What the target wrote in a pause is fetched before a write goes to it again. Covers: S60, S230.

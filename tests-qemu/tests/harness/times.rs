@@ -3,7 +3,7 @@
 
 use std::{
     fmt::Write as _,
-    fs,
+    fs, io,
     path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -83,8 +83,16 @@ impl Times {
                 let _ = writeln!(table, "{whole:.1}\t{machines:.1}\t{tidying:.1}\t{}", time.name);
                 table
             });
-        if let Some(Err(error)) = file.map(|file| fs::write(file, table)) {
+        if let Some(Err(error)) = file.map(|file| keep(file, &table)) {
             println!("the times of all tests could not be kept: {error}");
         }
     }
+}
+
+/// The directory of the logs is there only when a test has failed.
+fn keep(file: &Path, table: &str) -> io::Result<()> {
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(file, table)
 }

@@ -54,6 +54,8 @@ pub struct Machine {
     state: State,
     paused: bool,
     copying: bool,
+    /// The pause that is being agreed on ends a replication; otherwise it only goes on after a connection was lost.
+    ends_replication: bool,
 }
 
 impl Default for Machine {
@@ -69,6 +71,7 @@ impl Machine {
             state: State::Idle,
             paused: false,
             copying: false,
+            ends_replication: false,
         }
     }
 
@@ -78,6 +81,7 @@ impl Machine {
             state,
             paused,
             copying: matches!(state, State::Resyncing | State::Finishing),
+            ends_replication: matches!(state, State::Pausing | State::PauseSent),
         }
     }
 
@@ -98,7 +102,7 @@ impl Machine {
             State::Resyncing | State::Finishing => LegState::Resyncing,
             State::Paused => LegState::Paused,
             // Not yet a pause that both sides stand by.
-            State::Pausing | State::PauseSent => LegState::OutOfSync,
+            State::Pausing | State::PauseSent if self.ends_replication => LegState::OutOfSync,
             // A pause outlives a lost connection: the operator asked for it and has to end it.
             _ if self.paused => LegState::Paused,
             _ => LegState::OutOfSync,
@@ -152,6 +156,11 @@ impl Machine {
     }
 
     fn go(&mut self, state: State, actions: &[Action], out: &mut Actions) {
+        if state == State::Pausing {
+            self.ends_replication = true;
+        } else if state != State::PauseSent {
+            self.ends_replication = false;
+        }
         self.state = state;
         out.extend(actions);
     }
