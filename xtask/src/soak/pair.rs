@@ -115,12 +115,32 @@ impl<'a> Pair<'a> {
     /// Cuts the power of the source; the operations die with it.
     pub(super) fn kill_source(&mut self) -> Result<()> {
         self.source().kill9()?;
+        self.figures.power_cuts += 1;
         self.idle();
         self.counted = (0, 0);
         if self.truth.is_running() {
             self.truth.died()?;
         }
         Ok(())
+    }
+
+    /// Cuts the power of the target.
+    pub(super) fn kill_target(&mut self) -> Result<()> {
+        self.target().kill9()?;
+        self.figures.power_cuts += 1;
+        Ok(())
+    }
+
+    /// Cuts the link in both directions.
+    pub(super) fn cut(&mut self) {
+        self.cluster.cut(self.source(), self.target());
+        self.figures.partitions += 1;
+    }
+
+    /// Cuts the link from one machine to the other; the way back stays.
+    pub(super) fn cut_way(&mut self, from: usize, to: usize) {
+        self.cluster.network().way(from, to).cut();
+        self.figures.partitions += 1;
     }
 
     /// The device was taken away; operations may have been refused.

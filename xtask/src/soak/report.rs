@@ -55,6 +55,10 @@ pub(super) struct Figures {
     pub(super) sectors_impossible: u64,
     /// Sectors in which disks in step differed.
     pub(super) sectors_differing: u64,
+    /// Times that a machine lost power.
+    pub(super) power_cuts: u64,
+    /// Times that the link was cut, in one direction or both.
+    pub(super) partitions: u64,
     /// Times that a target took over.
     pub(super) failovers: u64,
     /// Resyncs that came to their end.
@@ -143,7 +147,7 @@ impl fmt::Display for Report {
         writeln!(
             formatter,
             "acknowledged: {} writes of {} MiB, {} flushes, discards and zeroes; checks: {} of {} sectors; lost {}, \
-             impossible {}, differing {}; failovers {}; resyncs {} of {} MiB",
+             impossible {}, differing {}; power cuts {}, partitions {}, failovers {}; resyncs {} of {} MiB",
             figures.acknowledged_writes,
             figures.acknowledged_bytes >> 20,
             figures.acknowledged_others,
@@ -152,6 +156,8 @@ impl fmt::Display for Report {
             figures.sectors_lost,
             figures.sectors_impossible,
             figures.sectors_differing,
+            figures.power_cuts,
+            figures.partitions,
             figures.failovers,
             figures.resyncs,
             figures.resynced_bytes >> 20

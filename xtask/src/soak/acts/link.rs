@@ -10,13 +10,13 @@ use super::super::dice::Dice;
 use super::super::pair::Pair;
 
 pub(super) fn cut(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
-    pair.cluster.cut(pair.source(), pair.target());
+    pair.cut();
     pair.wait(pair.source(), "disconnected")?;
     let (first, second) = (dice.some(0..60), dice.some(0..40));
     pair.load(first)?;
     let after = if dice.once_in(3) {
         // A machine that reboots while it cannot be reached finds its way back too.
-        pair.target().kill9()?;
+        pair.kill_target()?;
         pair.boot(pair.target())?;
         pair.up(pair.target())?;
         "; the target lost power meanwhile"
@@ -35,7 +35,7 @@ pub(super) fn one_way(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
         (true, true) | (false, false) => (0, 1),
         _ => (1, 0),
     };
-    pair.cluster.network().way(from, to).cut();
+    pair.cut_way(from, to);
     pair.wait(pair.source(), "disconnected")?;
     pair.load(dice.some(0..40))?;
     pair.cluster.restore_links();
@@ -45,7 +45,7 @@ pub(super) fn one_way(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
 pub(super) fn flaps(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
     let times = dice.of(2..7);
     for _ in 0..times {
-        pair.cluster.cut(pair.source(), pair.target());
+        pair.cut();
         if dice.once_in(2) {
             thread::sleep(Duration::from_millis(dice.of(1..3000)));
         } else {

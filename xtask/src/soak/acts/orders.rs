@@ -33,7 +33,7 @@ pub(super) fn pause(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
     scribble(pair.target(), dice)?;
     let cut = dice.once_in(3);
     if cut {
-        pair.cluster.cut(source, pair.target());
+        pair.cut();
         pair.wait(source, "disconnected")?;
         pair.load(dice.some(0..20))?;
         pair.cluster.restore_links();
@@ -83,7 +83,7 @@ pub(super) fn stop_force(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String>
     let source = pair.source();
     let cut = dice.once_in(3);
     if cut {
-        pair.cluster.cut(source, pair.target());
+        pair.cut();
     }
     source.ctl("stop data --force").timeout(LIMIT).ok()?;
     let refused = pair.abandon()?;

@@ -70,7 +70,7 @@ pub(super) fn failover(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
 
 pub(super) fn target(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
     let target = pair.target();
-    target.kill9()?;
+    pair.kill_target()?;
     let noticed = dice.once_in(2);
     if noticed {
         pair.wait(pair.source(), "out-of-sync")?;
@@ -107,9 +107,9 @@ fn both_return(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<&'static str> {
 pub(super) fn both(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
     if dice.once_in(2) {
         pair.kill_source()?;
-        pair.target().kill9()?;
+        pair.kill_target()?;
     } else {
-        pair.target().kill9()?;
+        pair.kill_target()?;
         if dice.once_in(2) {
             pair.load(dice.some(1..20))?;
         }
@@ -123,7 +123,7 @@ pub(super) fn both(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
 }
 
 pub(super) fn degraded(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
-    pair.cluster.cut(pair.source(), pair.target());
+    pair.cut();
     pair.wait(pair.source(), "out-of-sync")?;
     pair.load(dice.some(1..60))?;
     pair.kill_source()?;
@@ -143,7 +143,7 @@ pub(super) fn in_resync(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> 
     pair.load(dice.some(1..20))?;
     let story = match dice.of(0..4) {
         0 => {
-            target.kill9()?;
+            pair.kill_target()?;
             pair.load(dice.some(1..30))?;
             pair.boot(target)?;
             pair.up(target)?;
@@ -151,12 +151,12 @@ pub(super) fn in_resync(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> 
         }
         1 => {
             pair.kill_source()?;
-            target.kill9()?;
+            pair.kill_target()?;
             let first = both_return(pair, dice)?;
             format!("both; {first}")
         }
         2 => {
-            pair.cluster.cut(source, target);
+            pair.cut();
             pair.wait(source, "disconnected")?;
             pair.load(dice.some(1..20))?;
             pair.cluster.restore_links();
@@ -192,7 +192,7 @@ pub(super) fn in_pause(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
             "the source"
         }
         1 => {
-            target.kill9()?;
+            pair.kill_target()?;
             pair.load(dice.some(1..30))?;
             pair.boot(target)?;
             pair.up(target)?;
@@ -200,7 +200,7 @@ pub(super) fn in_pause(pair: &mut Pair<'_>, dice: &mut Dice) -> Result<String> {
         }
         _ => {
             pair.kill_source()?;
-            target.kill9()?;
+            pair.kill_target()?;
             both_return(pair, dice)?;
             "both"
         }
