@@ -8,7 +8,7 @@ use tests_qemu::{workload::Plan, Cluster, Events, Job, Node, Workload, MIB};
 
 use crate::{
     harness::{case, Case, SOON},
-    mirror,
+    mirror::{self, QUICK},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -102,9 +102,7 @@ fn create(source: &Node) -> Result<(Events, Vec<u8>)> {
 }
 
 fn extend(source: &Node, to: &str) -> Result<()> {
-    source
-        .ctl(&format!("extend data --to {to} --yes --heartbeat 200 --timeout 1000"))
-        .ok()?;
+    source.ctl(&format!("extend data --to {to} --yes {QUICK}")).ok()?;
     Ok(())
 }
 

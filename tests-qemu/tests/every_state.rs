@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context as _, Result};
-use tests_qemu::{workload::Plan, Cluster, Job, Node, Workload};
+use tests_qemu::{patience::LinkTiming, workload::Plan, Cluster, Job, Node, Workload};
 
 use crate::harness::{case, Case, SOON};
 
@@ -16,6 +16,9 @@ pub(crate) const CASES: &[Case] = &[
 
 /// The longest that anything may take: nobody waits for a peer longer than that.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// The peers here are silent for as long as a state is to last, and are given up after this.
+const LINK: LinkTiming = LinkTiming::new(200, 2000);
 
 /// Ways out of service, each with nothing left in service after it.
 const WAYS: [&str; 4] = [
@@ -106,7 +109,7 @@ fn source_goes(node: &Node, disk: &str, state: (&str, &str, &str), way: &str) ->
     node.ctl(&format!("create data --disk {disk}")).ok()?;
     let mut workload = Workload::start(node, "/dev/netraid0", Plan::new(81, 256).threads(2))?;
     workload.more(2, SOON)?;
-    let extend = "--yes --heartbeat 200 --timeout 2000";
+    let extend = format!("--yes {LINK}");
     let mut peer = None;
     if !part.is_empty() {
         peer = Some(Peer::begins(node, &format!("--target {part} --port 7999"))?);
@@ -151,8 +154,7 @@ fn a_source_goes_in_every_state_of_its_leg(cluster: &Cluster) -> Result<()> {
 }
 
 fn target_goes(node: &Node, disk: &str, part: &str, way: &str) -> Result<()> {
-    node.ctl(&format!("join data --disk {disk} --yes --heartbeat 200 --timeout 2000"))
-        .ok()?;
+    node.ctl(&format!("join data --disk {disk} --yes {LINK}")).ok()?;
     let (mut workload, mut peers, mut asking) = (None, Vec::new(), None);
     if part == PROMOTING {
         let mut source = Peer::begins(node, "--source in-step --to 127.0.0.1:7900 --listens 7998")?;

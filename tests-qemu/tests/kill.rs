@@ -3,7 +3,7 @@
 //! as the machine is concerned, and what was acknowledged has to be where it should be.
 
 use anyhow::{ensure, Result};
-use tests_qemu::{workload::Plan, Cluster, Node, Workload, MIB};
+use tests_qemu::{patience::LinkTiming, workload::Plan, Cluster, Node, Workload, MIB};
 
 use crate::{
     dice::Dice,
@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
 
 /// The death of a machine is noticed after three seconds: soon, but not on a host that is merely
 /// busy.
-const STEADY: &str = "--heartbeat 300 --timeout 3000";
+const STEADY: LinkTiming = LinkTiming::new(300, 3000);
 
 /// Blocks each workload writes to, so that several find room beside each other.
 const BLOCKS: u64 = 2048;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What most tests begin with: a mirror from one machine to another.
 
+use std::fmt::Display;
+
 use anyhow::{ensure, Context as _, Result};
 use serde_json::Value;
-use tests_qemu::{Cluster, Node};
+use tests_qemu::{patience::LinkTiming, Cluster, Node};
 
 /// Options of `join` and `extend` with which the loss of a link is noticed after a second.
-pub(crate) const QUICK: &str = "--heartbeat 200 --timeout 1000";
+pub(crate) const QUICK: LinkTiming = LinkTiming::new(200, 1000);
 
 /// A mirror called `data`, of the same disk on both machines.
 pub(crate) struct Mirror<'a> {
@@ -27,8 +29,8 @@ impl<'a> Mirror<'a> {
         source: &'a Node,
         target: &'a Node,
         disk: &'static str,
-        create: &str,
-        join: &str,
+        create: impl Display,
+        join: impl Display,
     ) -> Result<Self> {
         source.ctl(&format!("create data --disk /dev/{disk} {create}")).ok()?;
         target.ctl(&format!("join data --disk /dev/{disk} --yes {join}")).ok()?;
@@ -59,7 +61,7 @@ impl<'a> Mirror<'a> {
     }
 
     /// The same with more options of `extend`.
-    pub(crate) fn extend_with(&self, options: &str) -> Result<()> {
+    pub(crate) fn extend_with(&self, options: impl Display) -> Result<()> {
         let to = self.target.ip();
         self.source
             .ctl(&format!("extend data --to {to} --yes {options}"))

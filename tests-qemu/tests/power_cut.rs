@@ -4,7 +4,7 @@
 use std::env;
 
 use anyhow::{ensure, Context as _, Result};
-use tests_qemu::{workload::Plan, Cluster, Node, Workload, MIB};
+use tests_qemu::{patience::LinkTiming, workload::Plan, Cluster, Node, Workload, MIB};
 
 use crate::{
     dice::Dice,
@@ -192,9 +192,10 @@ fn generation(node: &Node) -> Result<u64> {
 fn a_source_that_loses_power_while_generations_change_leads_on(cluster: &Cluster) -> Result<()> {
     let mut dice = Dice::new()?;
     let (eve, adam) = cluster.pair();
-    let options = format!("{MAPPED} --heartbeat 100 --timeout 400");
+    let timing = LinkTiming::new(100, 400);
+    let options = format!("{MAPPED} {timing}");
     let mirror = Mirror::create_on(eve, adam, "vdb", &options, &options)?;
-    mirror.extend_with("--heartbeat 100 --timeout 400")?;
+    mirror.extend_with(timing)?;
     mirror.wait("fully-operational")?;
     persist::settled(eve)?;
     for round in 0..cuts(3)? {

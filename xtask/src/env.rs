@@ -144,6 +144,16 @@ pub fn require(paths: &Paths, series: Series, refresh: bool, progress: &Progress
     })
 }
 
+/// Whether everything for the kernel of `series` has been made before; nothing is fetched to find that out.
+///
+/// # Errors
+///
+/// When there are no lists of Debian's packages yet.
+pub fn is_ready(paths: &Paths, series: Series) -> Result<bool> {
+    let kernel = Apt::new(&paths.cache.join("apt"))?.kernel(series.name())?;
+    Ok(kernel.is_some_and(|kernel| Place::new(paths, series, &kernel).complete(paths)))
+}
+
 /// The environment for the first series Debian offers, for work that needs any kernel's tools.
 ///
 /// # Errors

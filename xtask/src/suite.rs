@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{anyhow, Context as _, Result};
+use tests_qemu::patience;
 
 use crate::check::Tally;
 use crate::cmd::Cmd;
@@ -15,9 +16,6 @@ use crate::Built;
 
 /// How long all tests on one kernel may take.
 const LIMIT: Duration = Duration::from_secs(3600);
-
-/// So many times longer everything may take on the debug kernel: the tests wait by it, too.
-const DEBUG_PATIENCE: u32 = 4;
 
 /// Name of the test program.
 const PROGRAM: &str = "vm";
@@ -112,14 +110,14 @@ impl Suite {
             Part::Smoke | Part::Debug => "a chosen part of the tests",
             Part::Named(_) => "the named tests",
         };
-        let (kver, patience) = (kernel.kver.as_str(), if kernel.debug { DEBUG_PATIENCE } else { 1 });
+        let (kver, factor) = (kernel.kver.as_str(), if kernel.debug { patience::DEBUG } else { 1 });
         progress.line(&format!("Now {what} in virtual machines on {kver}:"));
         let outcome = self
             .cmd(part)
             .env("NETRAID_ARTIFACTS", &kernel.artifacts)
-            .env("NETRAID_PATIENCE", patience.to_string())
+            .env(patience::VARIABLE, factor.to_string())
             .env("NETRAID_LOGS", paths.built(kver).join("test-logs"))
-            .limit(LIMIT * patience)
+            .limit(LIMIT * factor)
             .echo()
             .outcome(&Step::silent())
             .context("the tests in virtual machines did not come to an end")?;

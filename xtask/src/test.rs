@@ -77,8 +77,13 @@ fn everything(paths: &Paths, kernel: Option<Series>, tally: &mut Tally, progress
         tally.merge(host);
         Ok::<_, anyhow::Error>((programs?, suite?, kernels))
     })?;
+    let debug = if kernel.is_none() {
+        debug(paths, progress)?
+    } else {
+        None
+    };
     let mut ready = Vec::new();
-    for env in kernels {
+    for env in kernels.into_iter().chain(debug) {
         let kver = env.kernel.kver.clone();
         let built = crate::build(&env, programs.clone(), progress);
         match built {
@@ -138,6 +143,18 @@ fn kernels(paths: &Paths, wanted: &[Series], tally: &mut Tally, progress: &Progr
         }
     }
     kernels
+}
+
+/// The environment for the debug kernel, where somebody had it built before: that takes as long as all tests.
+fn debug(paths: &Paths, progress: &Progress) -> Result<Option<env::Env>> {
+    if env::is_ready(paths, Series::Debug)? {
+        return env::ensure(paths, Series::Debug, false, progress);
+    }
+    progress.line(
+        "The debug kernel has never been built here: its part of the tests is skipped. `cargo xtask setup --kernel debug` \
+         builds it once, in half an hour.",
+    );
+    Ok(None)
 }
 
 /// Runs the tests that need no virtual machine.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{anyhow, Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tests_qemu::{Artifacts, Cluster, ClusterSpec, DiskSpec, MIB};
+use tests_qemu::{patience, Artifacts, Cluster, ClusterSpec, DiskSpec, MIB};
 
 use dice::Dice;
 use fault::Fault;
@@ -60,6 +60,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         options.minutes
     );
     let interrupt = Interrupt::catch()?;
+    if options.artifacts.debug {
+        patience::set(patience::DEBUG);
+    }
     let spec = ClusterSpec::new(2)
         .apart()
         .disks(&[DiskSpec::new(pair::DISK), DiskSpec::new(4 * MIB)]);

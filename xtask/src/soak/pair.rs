@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use serde_json::Value;
+use tests_qemu::patience::LinkTiming;
 use tests_qemu::truth::{Plan, Verdict};
 use tests_qemu::{Chunks, Cluster, Disk, Metadata, Node, Truth, MIB};
 
@@ -15,7 +16,7 @@ pub(super) const DISK: u64 = 64 * MIB;
 /// The block device of the mirror.
 pub(super) const DEVICE: &str = "/dev/netraid0";
 /// Options with which the loss of a link is noticed soon, and not by mistake on a busy host.
-pub(super) const LINK: &str = "--heartbeat 400 --timeout 2000";
+const LINK: LinkTiming = LinkTiming::new(400, 2000);
 /// What must follow a fault does so within this time, on emulated machines of a busy host.
 pub(super) const LIMIT: Duration = Duration::from_secs(180);
 /// Bytes that one bit of the maps stands for.
