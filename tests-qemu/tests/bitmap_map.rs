@@ -184,7 +184,7 @@ fn a_bitmap_at_the_end_of_the_disk_makes_the_mirror_smaller(cluster: &Cluster) -
     // It takes what it needs from a disk whose content is not wanted.
     let refusal = eve.ctl("create data --disk /dev/vdb --bitmap internal").exits(1)?;
     ensure!(refusal.stderr.contains("--new"), "{refusal:?}");
-    let mirror = Mirror::create_on(eve, adam, "vdb", &format!("--new {internal}"), &internal)?;
+    let mirror = Mirror::create_on(eve, adam, "vdb", format!("--new {internal}"), &internal)?;
     // Superblocks and sixteen maps of one block each.
     let size = persist::SIZE - 18 * 4096;
     let seen = eve.sh(&format!("blockdev --getsize64 {DEVICE}")).ok()?;

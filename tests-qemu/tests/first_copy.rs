@@ -41,7 +41,7 @@ fn a_new_file_system_is_extended_without_a_full_copy(cluster: &Cluster) -> Resul
     for node in [eve, adam] {
         node.sh("head -c 64M /dev/urandom > /dev/vdb; sync").ok()?;
     }
-    let mirror = Mirror::create_on(eve, adam, "vdb", &format!("--new {QUICK}"), QUICK)?;
+    let mirror = Mirror::create_on(eve, adam, "vdb", format!("--new {QUICK}"), QUICK)?;
     let sums = filled(eve, "mkfs.ext4 -q")?;
     mirror.extend_with(QUICK)?;
     mirror.wait("fully-operational")?;
@@ -79,7 +79,7 @@ fn a_new_file_system_is_extended_without_a_full_copy(cluster: &Cluster) -> Resul
 /// Covers: S178.
 fn a_new_mirror_copies_what_was_ever_written_over_reboots(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
-    let mirror = Mirror::create_on(eve, adam, "vdb", &format!("--new {} {QUICK}", persist::MAPPED), QUICK)?;
+    let mirror = Mirror::create_on(eve, adam, "vdb", format!("--new {} {QUICK}", persist::MAPPED), QUICK)?;
     write_chunks(eve, &[1, 2, 3])?;
     persist::reload(eve)?;
     write_chunks(eve, &[3, 4])?;
@@ -107,7 +107,7 @@ fn a_new_mirror_copies_what_was_ever_written_over_reboots(cluster: &Cluster) -> 
 /// Covers: S90, S178.
 fn a_new_mirror_that_was_a_target_copies_what_its_source_wrote(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
-    let mirror = Mirror::create_on(eve, adam, "vdb", &format!("--new {QUICK}"), QUICK)?;
+    let mirror = Mirror::create_on(eve, adam, "vdb", format!("--new {QUICK}"), QUICK)?;
     write_chunks(eve, &[1, 2])?;
     mirror.extend_with(QUICK)?;
     copied(&mirror, 0, 2 * CHUNK)?;
@@ -132,7 +132,7 @@ fn an_existing_file_system_is_copied_whole(cluster: &Cluster) -> Result<()> {
     let (eve, adam) = cluster.pair();
     eve.sh("mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt && cp /etc/services /mnt && umount /mnt")
         .ok()?;
-    let mirror = Mirror::create_on(eve, adam, "vdb", &format!("--existing {QUICK}"), QUICK)?;
+    let mirror = Mirror::create_on(eve, adam, "vdb", format!("--existing {QUICK}"), QUICK)?;
     eve.sh(&format!(
         "mount {DEVICE} /mnt && cmp /etc/services /mnt/services && umount /mnt"
     ))

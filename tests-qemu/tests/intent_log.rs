@@ -57,7 +57,7 @@ fn many_writes_at_once_share_a_metadata_write(cluster: &Cluster) -> Result<()> {
     let sectors = eve.disk("vdf")?.size() / 512;
     let slow = format!("0 {sectors} delay /dev/vdf 0 0 /dev/vdf 0 30");
     Mapped::make(eve, "slow", &slow)?;
-    let mirror = Mirror::create_on(eve, adam, "vdb", &format!("--bitmap /dev/mapper/slow {QUICK}"), QUICK)?;
+    let mirror = Mirror::create_on(eve, adam, "vdb", format!("--bitmap /dev/mapper/slow {QUICK}"), QUICK)?;
     mirror.extend_with(QUICK)?;
     mirror.wait("fully-operational")?;
     until("the copy to be durable", || Ok(number(eve, "intent_chunks")? == 0))?;

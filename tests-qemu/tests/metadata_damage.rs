@@ -31,7 +31,7 @@ const SECTOR: u64 = 3840;
 fn with_small_chunks(cluster: &Cluster) -> Result<Mirror<'_>> {
     let (eve, adam) = cluster.pair();
     let options = format!("{MAPPED} {QUICK}");
-    let mirror = Mirror::create_on(eve, adam, "vdb", &format!("{options} --chunk-size 4K"), &options)?;
+    let mirror = Mirror::create_on(eve, adam, "vdb", format!("{options} --chunk-size 4K"), &options)?;
     mirror.extend_with(QUICK)?;
     mirror.wait("fully-operational")?;
     Ok(mirror)

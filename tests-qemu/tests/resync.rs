@@ -194,7 +194,7 @@ fn events_tell_what_caused_each_resync(cluster: &Cluster) -> Result<()> {
 /// A mirror with chunks of another size, its link cut.
 fn cut_with_chunks<'a>(cluster: &'a Cluster, disk: &'static str, chunk: &str) -> Result<(Mirror<'a>, Value)> {
     let (eve, adam) = cluster.pair();
-    let mirror = Mirror::create_on(eve, adam, disk, &format!("--chunk-size {chunk}"), QUICK)?;
+    let mirror = Mirror::create_on(eve, adam, disk, format!("--chunk-size {chunk}"), QUICK)?;
     mirror.extend_with(QUICK)?;
     mirror.wait("fully-operational")?;
     let before = mirror.leg()?;
