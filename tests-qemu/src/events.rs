@@ -77,4 +77,16 @@ impl Events {
             })?;
         }
     }
+
+    /// Waits for an event whose reason has all these words in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Events::wait_for`].
+    pub fn wait_for_reason(&mut self, words: &[&str], timeout: Duration) -> Result<Value> {
+        self.wait_for(&words.join(" ... "), timeout, |event| {
+            let reason = event["reason"].as_str().unwrap_or_default();
+            words.iter().all(|word| reason.contains(word))
+        })
+    }
 }

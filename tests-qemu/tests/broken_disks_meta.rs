@@ -75,9 +75,7 @@ fn target_metadata_that_fails_writes_is_named_and_taken_back(cluster: &Cluster) 
     workload.more(50, SOON)?;
     cluster.restore_links();
     let sentence = "the metadata here can't be written (error 5); look at the disk it is on";
-    there.wait_for(sentence, SOON, |event| {
-        event["reason"].as_str().is_some_and(|reason| reason.contains(sentence))
-    })?;
+    there.wait_for_reason(&[sentence], SOON)?;
     workload.more(50, SOON)?;
     it.target_meta.does(Does::All)?;
     it.heals(&mut workload)

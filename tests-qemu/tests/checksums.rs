@@ -11,7 +11,7 @@ use tests_qemu::{
     packet::{damage, Packet},
     switch::{Traffic, Way},
     workload::Plan,
-    Cluster, Events, Workload,
+    Cluster, Workload,
 };
 
 use crate::{
@@ -86,15 +86,6 @@ fn await_damage(way: Way<'_>, before: Traffic) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a machine gives a connection up with all these words.
-pub(crate) fn await_reason(events: &mut Events, words: &[&str]) -> Result<()> {
-    events.wait_for(&words.join(" ... "), SOON, |event| {
-        let reason = event["reason"].as_str().unwrap_or_default();
-        words.iter().all(|word| reason.contains(word))
-    })?;
-    Ok(())
-}
-
 fn a_damaged_write_is_not_written_and_is_copied_again(cluster: &Cluster) -> Result<()> {
     let mirror = Mirror::quick(cluster)?;
     let (eve, adam) = cluster.pair();
@@ -118,8 +109,8 @@ fn a_damaged_write_is_not_written_and_is_copied_again(cluster: &Cluster) -> Resu
     let mut write = eve.sh(&write).spawn()?;
     await_damage(way, before)?;
     let words = ["data was damaged on its way", "Write at offset 20480 does not match"];
-    await_reason(&mut there, &["the connection of eve was lost", words[0], words[1]])?;
-    await_reason(&mut here, &["adam gave the connection up", words[0], words[1]])?;
+    there.wait_for_reason(&["the connection of eve was lost", words[0], words[1]], SOON)?;
+    here.wait_for_reason(&["adam gave the connection up", words[0], words[1]], SOON)?;
     ensure!(adam.disk("vdb")?.read(5 * 4096, 4096)? == old, "something was written");
     cluster.restore_links();
     let (code, lines) = write.wait(SOON)?;
@@ -159,9 +150,9 @@ fn damage_of_a_header_is_noticed_wherever_it_is(cluster: &Cluster) -> Result<()>
         let before = way.traffic();
         damage_next(way, Hit::of_write(at));
         await_damage(way, before)?;
-        await_reason(
-            &mut there,
+        there.wait_for_reason(
             &["the connection of eve was lost: a message header was damaged on its way"],
+            SOON,
         )?;
         mirror.wait("fully-operational")?;
         workload.more(20, SOON)?;
@@ -189,12 +180,12 @@ fn a_damaged_confirmation_confirms_nothing(cluster: &Cluster) -> Result<()> {
         },
     );
     await_damage(way, before)?;
-    await_reason(
-        &mut here,
+    here.wait_for_reason(
         &[
             "the connection to adam was lost: data was damaged on its way",
             "of kind Ack does not match",
         ],
+        SOON,
     )?;
     workload.more(20, SOON)?;
     mirror.wait("fully-operational")?;
@@ -222,13 +213,13 @@ fn a_damaged_copy_of_a_resync_is_copied_again(cluster: &Cluster) -> Result<()> {
     );
     mirror.extend_with(QUICK)?;
     await_damage(way, before)?;
-    await_reason(
-        &mut there,
+    there.wait_for_reason(
         &[
             "the connection of eve was lost: data was damaged on its way",
             "Write at offset",
             "does not match",
         ],
+        SOON,
     )?;
     mirror.wait("fully-operational")?;
     ensure!(mirror.count("connects")? == 2, "{}", mirror.leg()?);
@@ -260,20 +251,20 @@ fn a_damaged_greeting_is_tried_again(cluster: &Cluster) -> Result<()> {
     );
     mirror.extend_with(QUICK)?;
     await_damage(to, before.0)?;
-    await_reason(
-        &mut there,
+    there.wait_for_reason(
         &[
             "is not accepted: data was damaged on its way",
             "of kind Hello does not match",
         ],
+        SOON,
     )?;
     await_damage(back, before.1)?;
-    await_reason(
-        &mut here,
+    here.wait_for_reason(
         &[
             "greeting 10.77.0.2:7900 failed: data was damaged on its way",
             "of kind Welcome does not match",
         ],
+        SOON,
     )?;
     mirror.wait("fully-operational")?;
     mirror.same_disks()

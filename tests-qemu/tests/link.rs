@@ -8,7 +8,6 @@ use serde_json::Value;
 use tests_qemu::{workload::Plan, Cluster, Node, Workload};
 
 use crate::{
-    checksums::await_reason,
     harness::{case, Case, SOON},
     mirror::{status, Mirror},
 };
@@ -36,7 +35,7 @@ fn a_cut_link_heals_without_a_command(cluster: &Cluster) -> Result<()> {
     // In the status the reason is soon that of the next attempt.
     let mut events = mirror.source.events()?;
     cluster.cut(mirror.source, mirror.target);
-    await_reason(&mut events, &["the connection to adam was lost: nothing was heard for"])?;
+    events.wait_for_reason(&["the connection to adam was lost: nothing was heard for"], SOON)?;
     mirror.wait("out-of-sync")?;
     mirror.source.ctl("status --check").exits(3)?;
     workload.more(200, SOON)?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tests_qemu::{workload::Plan, Cluster, Node, Workload, MIB};
 
 use crate::{
-    checksums::{await_reason, damage_next, Hit, HEADER},
+    checksums::{damage_next, Hit, HEADER},
     dice::Dice,
     harness::{case, Case, SOON},
     mirror::{Mirror, QUICK},
@@ -282,12 +282,12 @@ fn a_damaged_answer_is_not_given_to_the_application(cluster: &Cluster) -> Result
     );
     refuses(eve, BAD.0, 8)?;
     ensure!(way.traffic().altered == before.altered + 1, "nothing was damaged");
-    await_reason(
-        &mut here,
+    here.wait_for_reason(
         &[
             "the connection to adam was lost: data was damaged on its way",
             "of kind ReadReply at offset",
         ],
+        SOON,
     )?;
     counts(&mirror, "remote_reads", |count| count == 0)?;
     counts(&mirror, "repaired_bytes", |count| count == 0)?;

@@ -114,9 +114,7 @@ impl<'a> Fixture<'a> {
     /// Waits until the source's leg has this reason.
     #[track_caller]
     pub(crate) fn says(&mut self, sentence: &str) -> Result<Value> {
-        self.events.wait_for(sentence, 2 * SOON, |event| {
-            event["reason"].as_str().is_some_and(|reason| reason.contains(sentence))
-        })
+        self.events.wait_for_reason(&[sentence], 2 * SOON)
     }
 
     /// In sync again without a command, with every acknowledged write on the target.
