@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use serde_json::Value;
-use tests_qemu::patience::LinkTiming;
+use tests_qemu::patience::{scaled, LinkTiming};
 use tests_qemu::truth::{Plan, Verdict};
 use tests_qemu::{Chunks, Cluster, Disk, Metadata, Node, Truth, MIB};
 
 use super::report::Figures;
 
 /// Size of the mirrored disks.
-pub(super) const DISK: u64 = 64 * MIB;
+pub(super) const DISK: u64 = 32 * MIB;
 /// The block device of the mirror.
 pub(super) const DEVICE: &str = "/dev/netraid0";
 /// Options with which the loss of a link is noticed soon, and not by mistake on a busy host.
@@ -21,8 +21,10 @@ const LINK: LinkTiming = LinkTiming::new(400, 2000);
 pub(super) const LIMIT: Duration = Duration::from_secs(180);
 /// Bytes that one bit of the maps stands for.
 const CHUNK: u64 = 65536;
+/// How many there are.
+pub(super) const CHUNKS: u64 = DISK / CHUNK;
 /// Sectors that the operations go to; the rest of the disk is for what has no history.
-const SECTORS: u64 = 48 * MIB / 512;
+const SECTORS: u64 = 24 * MIB / 512;
 /// A pause before something is asked for once more.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -161,7 +163,7 @@ impl<'a> Pair<'a> {
 
     /// Waits for a state on a machine.
     pub(super) fn wait(&self, node: &Node, state: &str) -> Result<()> {
-        let seconds = LIMIT.as_secs();
+        let seconds = scaled(LIMIT).as_secs();
         node.ctl(&format!("wait data --for {state} --timeout {seconds}"))
             .timeout(LIMIT + LIMIT)
             .ok()?;
@@ -181,7 +183,7 @@ impl<'a> Pair<'a> {
 
     /// Does what the unit does at boot, again and again until the mirror is in service.
     pub(super) fn up(&self, node: &Node) -> Result<()> {
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + scaled(LIMIT);
         loop {
             let output = node.ctl("up data").timeout(LIMIT).run()?;
             if output.code == 0 {
@@ -199,7 +201,7 @@ impl<'a> Pair<'a> {
 
     /// Asks again and again until it is so.
     pub(super) fn until(&self, what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + scaled(LIMIT);
         while !so()? {
             ensure!(Instant::now() < end, "waited {LIMIT:?} for {what}");
             std::thread::sleep(AGAIN);

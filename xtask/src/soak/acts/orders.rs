@@ -2,14 +2,15 @@
 //! What an operator does, while or between operations.
 
 use anyhow::{ensure, Result};
+use tests_qemu::patience::scaled;
 use tests_qemu::Node;
 
 use super::super::dice::Dice;
-use super::super::pair::{Pair, DEVICE, LIMIT};
+use super::super::pair::{Pair, CHUNKS, DEVICE, LIMIT};
 
 /// Writes to some chunks of the device of a paused target; that is put back on resuming.
 pub(super) fn scribble(target: &Node, dice: &mut Dice) -> Result<()> {
-    let chunks: Vec<_> = (0..dice.of(0..6)).map(|_| dice.of(0..1024).to_string()).collect();
+    let chunks: Vec<_> = (0..dice.of(0..6)).map(|_| dice.of(0..CHUNKS).to_string()).collect();
     target
         .sh(&format!("netraid-guest scatter {DEVICE} {}", chunks.join(" ")))
         .ok()?;
@@ -18,7 +19,7 @@ pub(super) fn scribble(target: &Node, dice: &mut Dice) -> Result<()> {
 
 /// Ends a pause.
 pub(super) fn resume(pair: &Pair<'_>) -> Result<()> {
-    let seconds = LIMIT.as_secs();
+    let seconds = scaled(LIMIT).as_secs();
     pair.source()
         .ctl(&format!("resume data --timeout {seconds}"))
         .timeout(LIMIT + LIMIT)
@@ -51,7 +52,7 @@ pub(super) fn switchover(pair: &mut Pair<'_>) -> Result<String> {
     pair.operational()?;
     pair.halt()?;
     pair.operational()?;
-    let seconds = LIMIT.as_secs();
+    let seconds = scaled(LIMIT).as_secs();
     pair.target()
         .ctl(&format!("switchover data --timeout {seconds}"))
         .timeout(LIMIT + LIMIT)
