@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A kernel that watches itself, built from Debian's sources: locks, memory, contexts, failures on demand.
+//! Kernels that watch themselves, built from Debian's sources: one for locks, memory, contexts, and failures on demand,
+//! and one for data races.
 //!
-//! Its configuration is `xtask/kernels/debug.config` on top of the kernel's own `tinyconfig`. It is built by clang,
-//! because the kernel's Rust code is only instrumented for KASAN by it, in a tree of its own, for configuring one for
-//! Debian's kernel and for this one would spoil it for the other. Modules are built against the same tree.
+//! Their configuration is `xtask/kernels/debug.config` on top of the kernel's own `tinyconfig`, and for the second one
+//! `xtask/kernels/kcsan.config` on top of that. They are built by clang, because the kernel's Rust code is only
+//! instrumented by it, each in a tree of its own, for configuring one for Debian's kernel and for these would spoil it for
+//! the other. Modules are built against the same tree.
 
+use std::borrow::Cow;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,32 +28,62 @@ use crate::rustmeta::{make, Tools};
 /// Changed when the kernel is built in another way, so that old ones are not used any more.
 const RECIPE: &str = "1";
 
-/// What the kernel must have.
+/// What the kernels must have.
 const FRAGMENT: &str = include_str!("../kernels/debug.config");
+
+/// What is different where data races are watched for.
+const RACES: &str = include_str!("../kernels/kcsan.config");
+
+/// Has the compiler instrument Rust code for KCSAN where it is told to: the kernel instruments its C code alone, and the
+/// compiler refuses what a target does not list.
+const RUST_RACES: &str = r#"s/"supported-sanitizers", \["kcfi", "kernel-address"\]/"supported-sanitizers", ["kcfi", "kernel-address", "thread"]/"#;
 
 /// How long the build may take: ten minutes to half an hour on two free processors.
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
-/// The debug kernel made from the sources of `kernel`.
-#[must_use]
-pub fn kernel(kernel: &Kernel) -> Kernel {
-    Kernel {
-        kver: format!("{}-debug", kernel.kver.trim_end_matches("-amd64")),
-        ..kernel.clone()
+/// What a kernel watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Locks, memory, contexts: what one thread does.
+    Debug,
+    /// Data races: what threads do to each other.
+    Kcsan,
+}
+
+impl Watch {
+    /// The kernel that watches this, made from the sources of Debian's `kernel`.
+    #[must_use]
+    pub fn kernel(self, kernel: &Kernel) -> Kernel {
+        let suffix = match self {
+            Self::Debug => "debug",
+            Self::Kcsan => "kcsan",
+        };
+        Kernel {
+            kver: format!("{}-{suffix}", kernel.kver.trim_end_matches("-amd64")),
+            ..kernel.clone()
+        }
     }
-}
 
-/// Where the debug kernel `kernel` is kept: `vmlinux`, `lib/modules`, `headers` as for Debian's kernels, and `tree`.
-#[must_use]
-pub fn dir(paths: &Paths, kernel: &Kernel) -> PathBuf {
-    let key = cache::key(&[RECIPE, &kernel.version, FRAGMENT, &Root::Build.key()]);
-    paths.cache.join(format!("kernels/{}-{key}", kernel.kver))
-}
+    fn fragment(self) -> Cow<'static, str> {
+        match self {
+            Self::Debug => FRAGMENT.into(),
+            Self::Kcsan => format!("{FRAGMENT}{RACES}").into(),
+        }
+    }
 
-/// The tree in which it was built, for building modules.
-#[must_use]
-pub fn tree(paths: &Paths, kernel: &Kernel) -> PathBuf {
-    dir(paths, kernel).join("tree")
+    /// Where the kernel made from Debian's `kernel` is kept: `vmlinux`, `lib/modules`, `headers` as for Debian's, and
+    /// `tree`.
+    #[must_use]
+    pub fn dir(self, paths: &Paths, kernel: &Kernel) -> PathBuf {
+        let key = cache::key(&[RECIPE, &kernel.version, &self.fragment(), &Root::Build.key()]);
+        paths.cache.join(format!("kernels/{}-{key}", self.kernel(kernel).kver))
+    }
+
+    /// The tree in which it was built, for building modules.
+    #[must_use]
+    pub fn tree(self, paths: &Paths, kernel: &Kernel) -> PathBuf {
+        self.dir(paths, kernel).join("tree")
+    }
 }
 
 /// Where it is built. This outlives an interruption: the next build goes on where the last one was.
@@ -58,7 +91,8 @@ fn unfinished(paths: &Paths, dir: &Path) -> PathBuf {
     paths.cache.join("building").join(dir.file_name().unwrap_or_default())
 }
 
-/// Builds the debug kernel `kernel` unless it is there: `source` gives the untouched sources.
+/// Builds the kernel that watches `watch` from the sources of Debian's `kernel`, unless it is there: `source` gives the
+/// untouched sources.
 ///
 /// # Errors
 ///
@@ -66,12 +100,13 @@ fn unfinished(paths: &Paths, dir: &Path) -> PathBuf {
 pub fn ensure(
     lock: &Lock,
     paths: &Paths,
-    kernel: &Kernel,
+    (watch, kernel): (Watch, &Kernel),
     root: &Chroot,
     source: impl FnOnce() -> Result<PathBuf>,
     progress: &Progress,
 ) -> Result<PathBuf> {
-    let dir = dir(paths, kernel);
+    let dir = watch.dir(paths, kernel);
+    let kernel = &watch.kernel(kernel);
     if dir.exists() {
         return Ok(dir);
     }
@@ -84,12 +119,13 @@ pub fn ensure(
             .with_context(|| format!("cannot move {} to {}", source.display(), tree.display()))?;
     }
     progress.line(&format!(
-        "The debug kernel {} is built now; this is done once and takes ten minutes to half an hour on two processors.",
+        "Kernel {} is built now; this is done once and takes ten minutes to half an hour on two processors.",
         kernel.kver
     ));
     let build = Build {
         paths,
         kernel,
+        watch,
         root: root.clone().bind(&tree, "/linux").bind(&work, "/mnt"),
         dir: &work,
     };
@@ -108,6 +144,7 @@ pub fn ensure(
 struct Build<'a> {
     paths: &'a Paths,
     kernel: &'a Kernel,
+    watch: Watch,
     /// The build root with the tree at `/linux` and `dir` at `/mnt`.
     root: Chroot,
     dir: &'a Path,
@@ -121,17 +158,22 @@ impl Build<'_> {
     }
 
     fn configure(&self, step: &Step) -> Result<()> {
+        if self.watch == Watch::Kcsan {
+            let target = "/linux/scripts/generate_rust_target.rs";
+            self.root.cmd("sed").args(["-i", RUST_RACES, target]).run(step)?;
+        }
         self.make("tinyconfig").arg("tinyconfig").run(step)?;
+        let fragment = self.watch.fragment();
         let file = self.dir.join("tree/.config");
         OpenOptions::new()
             .append(true)
             .open(&file)
-            .and_then(|mut config| config.write_all(FRAGMENT.as_bytes()))
+            .and_then(|mut config| config.write_all(fragment.as_bytes()))
             .with_context(|| format!("cannot write {}", file.display()))?;
         self.make("olddefconfig").arg("olddefconfig").run(step)?;
         let config = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        kconfig::fulfilled(FRAGMENT, &config)
-            .with_context(|| format!("xtask/kernels/debug.config does not fit kernel {}", self.kernel.kver))
+        kconfig::fulfilled(&fragment, &config)
+            .with_context(|| format!("its fragments in xtask/kernels do not fit kernel {}", self.kernel.kver))
     }
 
     fn build(&self, step: &Step) -> Result<()> {
@@ -139,7 +181,7 @@ impl Build<'_> {
             .args(["vmlinux", "modules"])
             .run(step)
             .map(drop)
-            .with_context(|| format!("the debug kernel {} does not build", self.kernel.kver))
+            .with_context(|| format!("kernel {} does not build", self.kernel.kver))
     }
 
     /// Puts things where Debian's packages have them, and removes from the tree what no module needs.
@@ -168,7 +210,7 @@ impl Build<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{kernel, Kernel, FRAGMENT};
+    use super::{Kernel, Watch, FRAGMENT};
     use crate::kconfig;
 
     #[test]
@@ -178,8 +220,9 @@ mod tests {
             kver: "7.3.4+deb13-amd64".into(),
             version: "7.3.4-1~bpo13+1".into(),
         };
-        assert_eq!(kernel(&debian).kver, "7.3.4+deb13-debug");
-        assert_eq!(kernel(&debian).version, debian.version);
+        assert_eq!(Watch::Debug.kernel(&debian).kver, "7.3.4+deb13-debug");
+        assert_eq!(Watch::Kcsan.kernel(&debian).kver, "7.3.4+deb13-kcsan");
+        assert_eq!(Watch::Kcsan.kernel(&debian).version, debian.version);
     }
 
     #[test]
@@ -200,5 +243,17 @@ mod tests {
         ] {
             assert!(error.contains(&format!("CONFIG_{symbol}=y")), "{symbol}");
         }
+    }
+
+    #[test]
+    fn races_are_watched_for_without_what_does_not_go_with_that() {
+        let error = kconfig::fulfilled(&Watch::Kcsan.fragment(), "")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("CONFIG_KCSAN=y") && error.contains("CONFIG_DEBUG_ATOMIC_SLEEP=y"),
+            "{error}"
+        );
+        assert!(!error.contains("KASAN") && !error.contains("KMEMLEAK"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{anyhow, Context as _, Result};
 use crate::apt::{version::Kernel, Apt};
 use crate::cache::{self, Lock};
 use crate::chroot::Chroot;
-use crate::debug;
+use crate::debug::{self, Watch};
 use crate::host::{self, Admin};
 use crate::kernel::{self, Series};
 use crate::paths::Paths;
@@ -54,13 +54,12 @@ struct Place {
 impl Place {
     /// For `series`, made from Debian's `kernel`.
     fn new(paths: &Paths, series: Series, kernel: &Kernel) -> Self {
-        if series == Series::Debug {
-            let kernel = debug::kernel(kernel);
+        if let Some(watch) = series.watch() {
             Self {
-                image: debug::dir(paths, &kernel),
-                kdir: debug::tree(paths, &kernel),
+                image: watch.dir(paths, kernel),
+                kdir: watch.tree(paths, kernel),
                 tools: Tools::Llvm,
-                kernel,
+                kernel: watch.kernel(kernel),
             }
         } else {
             Self {
@@ -111,10 +110,9 @@ pub fn ensure(paths: &Paths, series: Series, refresh: bool, progress: &Progress)
                 kernel: &kernel,
                 progress,
             };
-            if series == Series::Debug {
-                making.debug()?;
-            } else {
-                making.stock()?;
+            match series.watch() {
+                Some(watch) => making.watching(watch)?,
+                None => making.stock()?,
             }
             Place::new(paths, series, &kernel)
         }
@@ -221,16 +219,16 @@ impl Making<'_> {
         })
     }
 
-    /// Makes what is missing for the debug kernel.
-    fn debug(self) -> Result<()> {
+    /// Makes what is missing for a kernel that watches itself.
+    fn watching(self, watch: Watch) -> Result<()> {
         thread::scope(|scope| {
             let guest = scope.spawn(|| self.root(Root::Guest));
             let build = self.root(Root::Build);
             joined(guest.join())?;
             build?;
             let root = build_root(self.paths, self.admin);
-            let kernel = debug::kernel(self.kernel);
-            debug::ensure(self.lock, self.paths, &kernel, &root, || self.source(), self.progress)?;
+            let wanted = (watch, self.kernel);
+            debug::ensure(self.lock, self.paths, wanted, &root, || self.source(), self.progress)?;
             Ok(())
         })
     }

@@ -11,6 +11,7 @@ use crate::bzimage;
 use crate::cache::{self, Lock};
 use crate::chroot::Chroot;
 use crate::cmd::Cmd;
+use crate::debug::Watch;
 use crate::paths::{text, Paths};
 use crate::progress::{Progress, Step};
 
@@ -48,6 +49,9 @@ pub enum Series {
     /// One that watches itself, built from the sources of the newest.
     #[value(name = "debug")]
     Debug,
+    /// One that watches for data races, built from the sources of the newest.
+    #[value(name = "kcsan")]
+    Kcsan,
 }
 
 impl Series {
@@ -58,8 +62,18 @@ impl Series {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::V7_3 | Self::Debug => "7.3",
+            Self::V7_3 | Self::Debug | Self::Kcsan => "7.3",
             Self::V7_2 => "7.2",
+        }
+    }
+
+    /// What it watches, where it is not Debian's kernel itself.
+    #[must_use]
+    pub fn watch(self) -> Option<Watch> {
+        match self {
+            Self::V7_3 | Self::V7_2 => None,
+            Self::Debug => Some(Watch::Debug),
+            Self::Kcsan => Some(Watch::Kcsan),
         }
     }
 }
