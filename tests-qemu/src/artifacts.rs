@@ -17,9 +17,12 @@ pub const VARIABLE: &str = "NETRAID_ARTIFACTS";
 pub struct Artifacts {
     /// Kernel release.
     pub kver: String,
-    /// Whether it is the debug kernel, which watches itself and is several times as slow.
+    /// Whether it watches itself and is several times as slow.
     #[serde(default)]
     pub debug: bool,
+    /// Whether it watches for data races, and for nothing else.
+    #[serde(default)]
+    pub races: bool,
     /// The kernel.
     pub vmlinux: PathBuf,
     /// The folder `lib/modules/<kver>` with `modules.dep`.

@@ -34,6 +34,9 @@ const KERNEL_OPTIONS: &str = "console=ttyS0 loglevel=5 panic=-1 mitigations=off 
      random.trust_cpu=on nokaslr norandmaps init_on_alloc=0 8250.nr_uarts=1";
 /// Devices that nobody needs, each of which costs the debug kernel some time at boot.
 const DEBUG_OPTIONS: &str = " pty.legacy_count=0 nbd.nbds_max=0 brd.rd_nr=0";
+/// A thread that is watched for races waits in the middle of what it does for longer than a tick of the clock, so that
+/// another one comes to run meanwhile even where all processors share a thread.
+const RACES_OPTIONS: &str = " kcsan.udelay_task=5000 kcsan.skip_watch=20000";
 
 /// Least memory of a machine with the debug kernel, in MiB.
 const DEBUG_MEMORY: u64 = 1024;
@@ -197,7 +200,7 @@ impl Cluster {
                 mark: Mutex::new((0, 0)),
             });
         }
-        let debug = artifacts.debug;
+        let debug = artifacts.debug && !artifacts.races;
         Ok(Self {
             nodes,
             switches,
@@ -224,7 +227,7 @@ impl Cluster {
         (&self.nodes[0], &self.nodes[1])
     }
 
-    /// Whether the machines run the debug kernel.
+    /// Whether the machines run the debug kernel, which finds lost memory and can let allocations fail.
     #[must_use]
     pub fn debug(&self) -> bool {
         self.debug
@@ -364,7 +367,8 @@ fn config(artifacts: &Artifacts, spec: &ClusterSpec, index: usize, disks: &[Disk
 fn kernel_options(artifacts: &Artifacts) -> String {
     let speed = clock::tsc_khz().map(|khz| format!(" tsc_early_khz={khz}"));
     let more = if artifacts.debug { DEBUG_OPTIONS } else { "" };
-    format!("{KERNEL_OPTIONS}{more}{}", speed.unwrap_or_default())
+    let races = if artifacts.races { RACES_OPTIONS } else { "" };
+    format!("{KERNEL_OPTIONS}{more}{races}{}", speed.unwrap_or_default())
 }
 
 fn options(

@@ -41,6 +41,8 @@ pub struct Env {
     pub build: Chroot,
     /// What is built with.
     pub tools: Tools,
+    /// What the kernel watches.
+    pub watch: Option<Watch>,
 }
 
 /// Where what is made for one kernel is kept.
@@ -125,6 +127,7 @@ pub fn ensure(paths: &Paths, series: Series, refresh: bool, progress: &Progress)
         paths: paths.clone(),
         kernel: place.kernel,
         tools: place.tools,
+        watch: series.watch(),
     }))
 }
 

@@ -40,6 +40,7 @@ use std::thread;
 use anyhow::Result;
 
 use artifacts::Artifacts;
+use debug::Watch;
 use env::Env;
 use guest::Programs;
 use kernel::Series;
@@ -85,7 +86,8 @@ pub fn build(env: &Env, programs: Programs, progress: &Progress) -> Result<Built
     guest::ynl(env, &ynl)?;
     let artifacts = Artifacts {
         kver: env.kernel.kver.clone(),
-        debug: env.tools == rustmeta::Tools::Llvm,
+        debug: env.watch.is_some(),
+        races: env.watch == Some(Watch::Kcsan),
         vmlinux: env.image.join("vmlinux"),
         modules: env.image.join("lib/modules").join(&env.kernel.kver),
         guest_root: env.guest_root.clone(),

@@ -187,7 +187,7 @@ fn twice(cases: &[Case]) -> Option<&'static str> {
 fn chosen() -> impl Fn(&Case) -> bool {
     let tag = env::var(TAG).unwrap_or_default();
     let names = env::var(NAMES).unwrap_or_default();
-    let on_debug = Artifacts::from_env().is_ok_and(|artifacts| artifacts.debug);
+    let on_debug = Artifacts::from_env().is_ok_and(|artifacts| artifacts.debug && !artifacts.races);
     move |case| {
         let mut names = names.split_whitespace().peekable();
         let named = if names.peek().is_none() {
