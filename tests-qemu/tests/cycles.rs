@@ -6,8 +6,9 @@ use tests_qemu::{Cluster, Node};
 
 use crate::harness::{case, leaks, Case, SOON};
 
-pub(crate) const CASES: &[Case] =
-    &[case!(a_hundred_cycles_of_create_extend_stop_delete_leave_no_memory_behind).debug()];
+pub(crate) const CASES: &[Case] = &[case!(
+    a_hundred_cycles_of_create_extend_stop_delete_leave_no_memory_behind
+)];
 
 /// Ways to end a mirror's life, as shell commands on the source; each leaves it deleted there.
 const ENDS: [&str; 4] = [
@@ -16,7 +17,7 @@ const ENDS: [&str; 4] = [
     // With its leg, without asking anybody.
     "netraid-ctl stop data --force && netraid-ctl delete data --force",
     // In the middle of writes; what the writer says of it does not matter.
-    "{ dd if=/dev/zero of=/dev/netraid0 bs=64k count=64 oflag=direct status=none 2>&1 & } && \
+    "{ dd if=/dev/zero of=/dev/netraid0 bs=64k count=64 oflag=direct conv=nocreat status=none 2>&1 & } && \
      { netraid-ctl delete data --force; code=$?; wait; test $code = 0; }",
     // Stopped and started in between, so that its metadata is read.
     "netraid-ctl stop data && netraid-ctl start data && netraid-ctl stop data && netraid-ctl delete data",
