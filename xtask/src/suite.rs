@@ -17,6 +17,9 @@ use crate::Built;
 /// How long all tests on one kernel may take.
 const LIMIT: Duration = Duration::from_secs(3600);
 
+/// How long those may take that somebody names: with more to do than usual they run for hours.
+const LIMIT_NAMED: Duration = Duration::from_secs(12 * 3600);
+
 /// Name of the test program.
 const PROGRAM: &str = "vm";
 
@@ -111,13 +114,17 @@ impl Suite {
             Part::Named(_) => "the named tests",
         };
         let (kver, factor) = (kernel.kver.as_str(), if kernel.debug { patience::DEBUG } else { 1 });
+        let limit = match part {
+            Part::Named(_) => LIMIT_NAMED,
+            _ => LIMIT,
+        };
         progress.line(&format!("Now {what} in virtual machines on {kver}:"));
         let outcome = self
             .cmd(part)
             .env("NETRAID_ARTIFACTS", &kernel.artifacts)
             .env(patience::VARIABLE, factor.to_string())
             .env("NETRAID_LOGS", paths.built(kver).join("test-logs"))
-            .limit(LIMIT * factor)
+            .limit(limit * factor)
             .echo()
             .outcome(&Step::silent())
             .context("the tests in virtual machines did not come to an end")?;
