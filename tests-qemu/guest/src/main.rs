@@ -6,6 +6,7 @@
 //! workloads that tests start in the machine.
 
 mod agent;
+mod direct;
 mod exec;
 mod fuzz;
 mod init;

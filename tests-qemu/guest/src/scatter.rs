@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writes a little, here and there: one block of random bytes in the middle of each of some chunks.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Read as _,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::PathBuf,
-};
+use std::{fs::File, io::Read as _, os::unix::fs::FileExt as _, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use nix::libc;
+
+use crate::direct::{self, Buffer};
 
 /// Direct writes are of sectors.
 const SECTOR: usize = 512;
@@ -29,19 +25,13 @@ pub(crate) struct Options {
 
 /// Writes the chunks one after the other, past the cache.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let device = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(&options.device)
-        .with_context(|| format!("open {}", options.device.display()))?;
+    let device = direct::writer(&options.device)?;
     let mut random = File::open("/dev/urandom").context("open /dev/urandom")?;
-    let mut buffer = vec![0_u8; 2 * SECTOR];
-    let skip = (SECTOR - buffer.as_ptr().addr() % SECTOR) % SECTOR;
-    let block = &mut buffer[skip..skip + SECTOR];
+    let mut block = Buffer::new(SECTOR);
     for chunk in &options.chunks {
-        random.read_exact(block)?;
+        random.read_exact(&mut block)?;
         device
-            .write_all_at(block, chunk * options.size + options.size / 2)
+            .write_all_at(&block, chunk * options.size + options.size / 2)
             .with_context(|| format!("write to chunk {chunk}"))?;
     }
     Ok(())

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reads what `truth` wrote, past the page cache, and prints which sector holds what as JSON.
 
-use std::{
-    fs::OpenOptions,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::PathBuf,
-};
+use std::{os::unix::fs::FileExt as _, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use netraid_guest::truth::{Found, SECTOR};
-use nix::libc;
+
+use crate::direct::{self, Buffer};
 
 /// Sectors read at once.
 const BATCH: u64 = 512;
-const PAGE: usize = 4096;
 
 /// What to read.
 #[derive(Args)]
@@ -31,18 +27,13 @@ pub(crate) struct Options {
 
 /// Prints a [`Found`] for the device.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let device = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(&options.device)
-        .with_context(|| format!("open {}", options.device.display()))?;
-    let mut buffer = vec![0_u8; usize::try_from(BATCH)? * SECTOR + PAGE];
-    let skip = (PAGE - buffer.as_ptr().addr() % PAGE) % PAGE;
+    let device = direct::reader(&options.device)?;
+    let mut buffer = Buffer::new(usize::try_from(BATCH)? * SECTOR);
     let mut found = Found::new(0);
     let mut first = 0;
     while first < options.sectors {
         let count = BATCH.min(options.sectors - first);
-        let batch = &mut buffer[skip..skip + usize::try_from(count)? * SECTOR];
+        let batch = &mut buffer[..usize::try_from(count)? * SECTOR];
         device
             .read_exact_at(batch, first * SECTOR as u64)
             .with_context(|| format!("read sectors from {first} of {}", options.device.display()))?;

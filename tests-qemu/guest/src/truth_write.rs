@@ -9,10 +9,10 @@
 //! - `T <seed> <run> E <thread> <number> <errno>`: it refused it; the thread ends
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Write as _},
     ops::Range,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -27,8 +27,10 @@ use nix::{
     libc,
 };
 
-/// Buffers begin at such a multiple of bytes, or some sectors behind one.
-const PAGE: usize = 4096;
+use crate::direct::{self, Buffer};
+
+/// What is written begins so many sectors behind the beginning of a page, or fewer.
+const ODD: usize = 8;
 
 /// What to do to which device.
 #[derive(Args)]
@@ -52,17 +54,10 @@ struct Device {
 
 impl Device {
     fn open(path: &Path) -> Result<Self> {
-        let open = |flags| {
-            OpenOptions::new()
-                .write(true)
-                .custom_flags(flags)
-                .open(path)
-                .with_context(|| format!("open {}", path.display()))
-        };
         Ok(Self {
             path: path.to_owned(),
-            plain: open(libc::O_DIRECT)?,
-            durable: open(libc::O_DIRECT | libc::O_DSYNC)?,
+            plain: direct::writer(path)?,
+            durable: direct::durable_writer(path)?,
         })
     }
 
@@ -116,13 +111,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn work(device: &Device, options: &Options, thread: u8, refused: &AtomicBool) -> Result<()> {
     let plan = &options.plan;
-    let mut buffer = vec![0_u8; usize::try_from(plan.longest)? * SECTOR + 2 * PAGE];
-    let aligned = (PAGE - buffer.as_ptr().addr() % PAGE) % PAGE;
+    let mut buffer = Buffer::new((usize::try_from(plan.longest)? + ODD) * SECTOR);
     for number in 1..=u32::MAX {
         if options.count > 0 && number > options.count {
             break;
         }
-        let skip = aligned + usize::try_from(number % 8)? * SECTOR;
+        let skip = usize::try_from(number)? % ODD * SECTOR;
         let Plan { seed, run, .. } = plan;
         let line = match perform(device, plan, thread, number, &mut buffer[skip..]) {
             Ok(()) => format!("T {seed} {run} A {thread} {number}\n"),

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reads what the verified writer wrote, past the page cache, and prints it as JSON.
 
-use std::{
-    fs::OpenOptions,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::PathBuf,
-};
+use std::{os::unix::fs::FileExt as _, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use netraid_guest::blocks::{check, Found, BLOCK};
-use nix::libc;
+
+use crate::direct::{self, Buffer};
 
 /// Blocks read at once.
 const BATCH: u64 = 64;
@@ -33,20 +30,14 @@ pub(crate) struct Options {
 
 /// Prints a [`Found`] for the device.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let device = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(&options.device)
-        .with_context(|| format!("open {}", options.device.display()))?;
-    let size = usize::try_from(BATCH)? * BLOCK;
-    let mut buffer = vec![0_u8; size + BLOCK];
-    let skip = (BLOCK - buffer.as_ptr().addr() % BLOCK) % BLOCK;
+    let device = direct::reader(&options.device)?;
+    let mut buffer = Buffer::new(usize::try_from(BATCH)? * BLOCK);
     let mut found = Found::default();
     let mut done = 0;
     while done < options.blocks {
         let count = BATCH.min(options.blocks - done);
         let first = options.first + done;
-        let batch = &mut buffer[skip..skip + usize::try_from(count)? * BLOCK];
+        let batch = &mut buffer[..usize::try_from(count)? * BLOCK];
         device
             .read_exact_at(batch, first * BLOCK as u64)
             .with_context(|| format!("read blocks from {first} of {}", options.device.display()))?;

@@ -12,9 +12,9 @@
 //! - `D <seed> <writes>`: the run is over, so many writes were acknowledged
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Write as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -24,7 +24,8 @@ use std::{
 use anyhow::{ensure, Context as _, Result};
 use clap::Args;
 use netraid_guest::blocks::{fill, BLOCK};
-use nix::libc;
+
+use crate::direct::{self, Buffer};
 
 /// What to write.
 #[derive(Args)]
@@ -68,11 +69,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.blocks >= options.threads,
         "each thread needs a block of its own"
     );
-    let device = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(&options.device)
-        .with_context(|| format!("open {}", options.device.display()))?;
+    let device = direct::writer(&options.device)?;
     let until = (options.seconds > 0).then(|| Instant::now() + Duration::from_secs(options.seconds));
     let run = Run {
         options,
@@ -119,9 +116,7 @@ fn write_blocks(run: &Run<'_>, number: u64) -> Result<()> {
     let options = run.options;
     let own = (options.blocks - number).div_ceil(options.threads);
     let mut versions = vec![0_u64; usize::try_from(own)?];
-    let mut buffer = vec![0_u8; 2 * BLOCK];
-    let skip = (BLOCK - buffer.as_ptr().addr() % BLOCK) % BLOCK;
-    let block = &mut buffer[skip..skip + BLOCK];
+    let mut block = Buffer::new(BLOCK);
     let mut random = options.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     loop {
         let begun = run.begun.fetch_add(1, Ordering::Relaxed);
@@ -136,8 +131,8 @@ fn write_blocks(run: &Run<'_>, number: u64) -> Result<()> {
         let version = &mut versions[usize::try_from(index)?];
         *version += 1;
         let place = options.first + index * options.threads + number;
-        fill(block, options.seed, place, *version);
-        match run.device.write_all_at(block, place * BLOCK as u64) {
+        fill(&mut block, options.seed, place, *version);
+        match run.device.write_all_at(&block, place * BLOCK as u64) {
             Ok(()) => {
                 report(&format!("A {} {place} {version}\n", options.seed))?;
                 run.done.fetch_add(1, Ordering::Relaxed);
