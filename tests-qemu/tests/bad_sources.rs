@@ -16,7 +16,9 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_source_of_another_protocol_version_is_told_both_versions),
     case!(greetings_that_make_no_sense_are_refused),
     case!(a_greeting_for_another_mirror_or_a_larger_one_is_refused),
-    case!(messages_that_break_the_protocol_end_the_connection_and_write_nothing).smoke(),
+    case!(messages_that_break_the_protocol_end_the_connection_and_write_nothing)
+        .smoke()
+        .debug(),
     case!(a_source_that_stops_in_the_middle_of_a_write_is_given_up),
     case!(a_flood_of_heartbeats_does_not_keep_a_write_from_its_place),
     case!(a_source_that_greets_a_byte_at_a_time_keeps_the_real_one_waiting_only_for_seconds),

@@ -19,7 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(discards_and_zeroes_reach_both_disks),
     case!(a_target_that_cannot_discard_writes_zeroes),
     case!(what_was_discarded_while_the_link_was_cut_is_made_up_for),
-    case!(writes_discards_and_zeroes_of_one_place_keep_their_order),
+    case!(writes_discards_and_zeroes_of_one_place_keep_their_order).debug(),
     case!(flushes_reach_the_disk_of_the_target),
 ];
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(a_new_file_system_is_extended_without_a_full_copy).smoke(),
+    case!(a_new_file_system_is_extended_without_a_full_copy),
     case!(a_new_mirror_copies_what_was_ever_written_over_reboots),
     case!(a_new_mirror_that_was_a_target_copies_what_its_source_wrote),
     case!(an_existing_file_system_is_copied_whole),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Callers that mean no good: tens of thousands of requests, most of them senseless, from several at once, with and
+//! Callers that mean no good: thousands of requests, most of them senseless, from several at once, with and
 //! without the right to ask, while a mirror is in service. Its application does not notice, nobody without the right
 //! is obeyed, and whatever the module refuses it says why.
 //!
@@ -54,7 +54,7 @@ fn a_mirror_in_service_outlives_requests_that_make_no_sense(cluster: &Cluster) -
     let mirror = Mirror::in_sync(cluster)?;
     let eve = mirror.source;
     eve.sh(STAGE).ok()?;
-    let all = messages(30_000)?;
+    let all = messages(15_000)?;
     fuzz(eve, "fuzz-netlink", all.min(2000), &mut dice)?;
     clean(eve)?;
     let before = Usage::of(eve)?;

@@ -167,7 +167,7 @@ fn a_target_outlives_sources_that_mean_no_good(cluster: &Cluster) -> Result<()> 
     let before = Usage::of(adam)?;
     // Whenever a source makes a pause, the device that there is then is used.
     let writer = adam.sh(WRITER).spawn()?;
-    let report = fuzz(adam, &play, messages(20_000)?, &mut dice)?;
+    let report = fuzz(adam, &play, messages(10_000)?, &mut dice)?;
     drop(writer);
     let welcomed = report["counts"]["welcomed"].as_u64();
     ensure!(welcomed > Some(10), "hardly a session was opened: {report}");
@@ -206,7 +206,7 @@ fn a_source_outlives_targets_that_mean_no_good(cluster: &Cluster) -> Result<()> 
     let before = Usage::of(eve)?;
     let mut workload = Workload::start(eve, "/dev/netraid0", Plan::new(92, 1024).threads(2))?;
     workload.more(10, SOON)?;
-    fuzz(eve, &play, messages(20_000)?, &mut dice)?;
+    fuzz(eve, &play, messages(10_000)?, &mut dice)?;
     workload.more(10, SOON)?;
     mirror.extend_with(QUICK)?;
     mirror.wait("fully-operational")?;

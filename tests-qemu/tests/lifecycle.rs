@@ -14,7 +14,7 @@ use crate::{
 
 pub(crate) const CASES: &[Case] = &[
     case!(the_module_stays_while_a_mirror_is_in_service).smoke(),
-    case!(the_module_unloads_from_every_state).smoke(),
+    case!(the_module_unloads_from_every_state).smoke().debug(),
     case!(without_the_module_every_command_says_so),
     case!(every_command_given_twice_gets_a_sensible_answer),
     case!(commands_given_at_the_same_time_do_not_harm_each_other),

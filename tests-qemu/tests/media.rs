@@ -15,7 +15,9 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(what_the_disk_cannot_read_is_read_from_the_target_and_repaired).smoke(),
+    case!(what_the_disk_cannot_read_is_read_from_the_target_and_repaired)
+        .smoke()
+        .debug(),
     case!(a_disk_that_takes_no_repair_is_named_and_reads_go_on),
     case!(what_neither_disk_can_read_is_an_error),
     case!(only_a_target_in_step_is_asked),

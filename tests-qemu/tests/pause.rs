@@ -14,7 +14,7 @@ use crate::{
 
 pub(crate) const CASES: &[Case] = &[
     case!(writes_in_a_pause_stay_on_the_source),
-    case!(a_resume_copies_exactly_what_either_side_wrote).smoke(),
+    case!(a_resume_copies_exactly_what_either_side_wrote).smoke().debug(),
     case!(a_resume_is_refused_while_the_targets_device_is_open),
     case!(a_pause_outlives_a_lost_connection),
     case!(pausing_and_resuming_twice_is_harmless),

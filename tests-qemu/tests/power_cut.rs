@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(what_differs_after_a_power_cut_of_the_source_is_marked).smoke(),
+    case!(what_differs_after_a_power_cut_of_the_source_is_marked),
     case!(a_degraded_source_that_loses_power_copies_little_more_than_what_differs),
     case!(what_differs_after_a_power_cut_of_both_is_marked),
     case!(a_target_that_loses_power_in_a_resync_goes_on_with_it),

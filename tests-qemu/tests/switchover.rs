@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(a_switchover_swaps_the_roles_and_loses_nothing).smoke(),
+    case!(a_switchover_swaps_the_roles_and_loses_nothing).smoke().debug(),
     case!(a_switchover_is_refused_unless_both_copies_are_the_same),
     case!(a_switchover_is_refused_while_the_device_is_open),
     case!(ten_switchovers_under_a_file_system_copy_nothing),
