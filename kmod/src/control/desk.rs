@@ -3,7 +3,7 @@
 //! What another machine asks of a mirror here: done by a thread of its own, since the one that heard it belongs to what
 //! has to be ended.
 
-use super::{notify, registry, roles};
+use super::{handover, notify, registry};
 use crate::sys::{bind as uapi, sync::Event, thread::KThread};
 use kernel::{
     prelude::*,
@@ -121,7 +121,7 @@ fn hand_over(id: u32) {
     leg.answer_takeover(Ok(()));
     let net = leg.net();
     drop(leg);
-    if let Err(error) = roles::give_way(&mirror, &net, false) {
+    if let Err(error) = handover::give_way(&mirror, &net, false) {
         let (errno, name) = (-error.to_errno(), mirror.name);
         pr_warn!(
             "mirror {}: it could not become a target (error {errno})\n",

@@ -3,7 +3,7 @@
 //! The operations of the family on the legs of a mirror, one function each.
 
 use super::{
-    mirror::{Deleted, Mirror},
+    mirror::Mirror,
     notify::{self, observe},
     operations::operate,
     params,

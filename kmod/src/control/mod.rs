@@ -10,6 +10,7 @@
 
 mod desk;
 mod encode;
+mod handover;
 mod legs;
 mod metadata;
 mod mirror;
@@ -31,14 +32,14 @@ crate::genl_handlers! {
     do netraid_nl_mirror_del_doit => operations::mirror_del;
     do netraid_nl_mirror_stop_doit => operations::mirror_stop;
     do netraid_nl_mirror_promote_doit => roles::mirror_promote;
-    do netraid_nl_mirror_demote_doit => roles::mirror_demote;
+    do netraid_nl_mirror_demote_doit => handover::mirror_demote;
     do netraid_nl_leg_new_doit => legs::leg_new;
     do netraid_nl_leg_del_doit => legs::leg_del;
     do netraid_nl_leg_pause_doit => legs::leg_pause;
     do netraid_nl_leg_resume_doit => legs::leg_resume;
     do netraid_nl_leg_full_doit => legs::leg_full;
     do netraid_nl_mirror_start_doit => roles::mirror_start;
-    do netraid_nl_mirror_switchover_doit => roles::mirror_switchover;
+    do netraid_nl_mirror_switchover_doit => handover::mirror_switchover;
     do netraid_nl_mirror_set_doit => operations::mirror_set;
     dump netraid_nl_mirror_get_dumpit => operations::mirror_dump;
 }

@@ -133,11 +133,11 @@ fn attach_mirror(request: &Request<'_>, mirror: &Mirror) -> Result {
 /// Finds the mirror and waits for its turn; a mirror deleted meanwhile is not there any more.
 macro_rules! operate {
     ($request:ident, $mirror:ident, $guard:ident) => {
-        params::admin($request)?;
-        let $mirror = params::mirror($request)?;
+        $crate::control::params::admin($request)?;
+        let $mirror = $crate::control::params::mirror($request)?;
         #[allow(unused_mut, reason = "only a delete writes to it")]
         let mut $guard = $mirror.operation.lock();
-        if *$guard == Deleted(true) {
+        if *$guard == $crate::control::mirror::Deleted(true) {
             return Err($crate::control::operations::gone($request, &$mirror));
         }
     };
