@@ -2,15 +2,13 @@
 
 //! The source's end of a leg: what it holds, and how decisions become deeds.
 
-use super::{link::Link, source_connect, source_send, LegStatus, Node, Observer, Report, ResyncStatus, Timing};
+use super::{link::Link, LegStatus, Node, Observer, Report, ResyncStatus, Timing};
 use crate::{
     meta::maps::PEER,
-    resync,
     sys::{
         misc,
         net::{Address, NetNs},
         sync::Event as Wake,
-        thread::KThread,
     },
     volume::VolumeRef,
 };
@@ -88,7 +86,7 @@ pub(crate) struct SourceLeg {
 }
 
 impl SourceLeg {
-    fn new(config: SourceConfig, volume: VolumeRef) -> Result<Arc<Self>> {
+    pub(super) fn new(config: SourceConfig, volume: VolumeRef) -> Result<Arc<Self>> {
         let inner = Inner {
             machine: Machine::new(),
             backoff: Backoff::new(),
@@ -214,6 +212,19 @@ impl SourceLeg {
         } else {
             None
         }
+    }
+
+    /// Begins to connect.
+    pub(crate) fn begin(&self) {
+        self.fire(Event::Start, None);
+    }
+
+    /// Ends: nothing is sent any more, and the threads end as soon as they look.
+    pub(super) fn stop(&self) {
+        self.inner.lock().stopping = true;
+        self.fire(Event::Stop, None);
+        self.volume.outgoing.raise();
+        self.volume.copied.raise();
     }
 
     /// The target's name and identity, once they are known.
@@ -394,56 +405,5 @@ impl Reports {
         if self.done {
             tell(mirror, id, Report::Done);
         }
-    }
-}
-
-/// A leg with its threads. Dropping it ends them: first they are told, then they are waited for.
-pub(crate) struct SourceHandle {
-    pub(crate) leg: Arc<SourceLeg>,
-    _connector: KThread,
-    _sender: KThread,
-    _resync: KThread,
-}
-
-impl SourceHandle {
-    /// Makes a leg with its threads; it begins with [`SourceLeg::begin`].
-    pub(crate) fn start(config: SourceConfig, volume: VolumeRef) -> Result<Self> {
-        let leg = SourceLeg::new(config, volume)?;
-        // A thread that starts before a later one fails to start finds the leg stopping and ends.
-        let stop = kernel::types::ScopeGuard::new_with_data(leg.clone(), |leg| leg.stop());
-        let (one, two, three) = (leg.clone(), leg.clone(), leg.clone());
-        let connector = KThread::spawn(c"netraid_leg", move || source_connect::run(&one))?;
-        let sender = KThread::spawn(c"netraid_send", move || source_send::run(&two))?;
-        let resync = KThread::spawn(c"netraid_resync", move || resync::run(&three))?;
-        stop.dismiss();
-        Ok(Self {
-            leg,
-            _connector: connector,
-            _sender: sender,
-            _resync: resync,
-        })
-    }
-}
-
-impl SourceLeg {
-    /// Begins to connect.
-    pub(crate) fn begin(&self) {
-        self.fire(Event::Start, None);
-    }
-
-    fn stop(&self) {
-        self.inner.lock().stopping = true;
-        self.fire(Event::Stop, None);
-        self.volume.outgoing.raise();
-        self.volume.copied.raise();
-    }
-}
-
-impl Drop for SourceHandle {
-    fn drop(&mut self) {
-        if let Some(link) = self.leg.connected() {
-            link.say_goodbye();
-        }
-        self.leg.stop();
     }
 }
