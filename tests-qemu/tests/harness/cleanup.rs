@@ -7,17 +7,22 @@ use tests_qemu::{Cluster, Node};
 
 use super::leaks;
 
-/// Everything but netraid that can hold a disk.
+/// Everything but netraid that can hold a disk. Whether there is any is seen without starting a program: this is done
+/// after every test. Succeeds if the module is loaded.
 const RELEASE: &str = r"
     cd /
     awk '$2 ~ /^\/(mnt|media)/ { print $2 }' /proc/mounts | sort -r | xargs -r -n1 umount -l
-    swapoff -a
+    { read -r head && read -r swap; } < /proc/swaps && swapoff -a
     for md in /dev/md[0-9]*; do [ -b $md ] && mdadm --stop $md; done
-    command -v dmsetup >/dev/null && dmsetup remove_all
-    losetup -D
+    [ -d /sys/module/dm_mod ] && dmsetup remove_all
+    for loop in /sys/block/loop*/loop; do [ -d $loop ] && losetup -D; break; done
     rm -rf /tmp/* /mnt/*
-    true
+    test -d /sys/module/netraid
 ";
+
+/// What a mirror was on.
+const RELEASE_DISKS: &str =
+    "[ -d /sys/module/dm_mod ] && dmsetup remove_all; umount /var/lib/netraid /etc/netraid /state";
 
 /// Module loaded anew, disks empty, nothing kept from before, links whole.
 pub(crate) fn make_ready(cluster: &Cluster) -> Result<()> {
@@ -44,8 +49,7 @@ pub(crate) fn take_down(cluster: &Cluster) -> Result<()> {
             return Ok(());
         }
         // A lazily unmounted file system lets go of its device when its last user is gone.
-        node.sh(RELEASE).run()?;
-        let loaded = node.sh("test -d /sys/module/netraid").run()?.code == 0;
+        let loaded = node.sh(RELEASE).run()?.code == 0;
         if loaded {
             for name in mirrors(node)? {
                 node.command(&["netraid-ctl", "delete", &name, "--force"]).ok()?;
@@ -56,9 +60,7 @@ pub(crate) fn take_down(cluster: &Cluster) -> Result<()> {
             }
             node.sh("rmmod netraid").ok()?;
         }
-        // Those that a mirror was on.
-        node.sh("command -v dmsetup >/dev/null && dmsetup remove_all").run()?;
-        node.sh("umount /var/lib/netraid /etc/netraid /state").ok()?;
+        node.sh(RELEASE_DISKS).ok()?;
         Ok(())
     })
 }
