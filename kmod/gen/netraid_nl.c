@@ -52,7 +52,7 @@ static const struct netlink_range_validation netraid_a_leg_timeout_ms_range = {
 };
 
 /* Common nested types */
-const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_NO_CHECKSUMS + 1] = {
+const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_FALLS + 1] = {
 	[NETRAID_A_LEG_ID] = NLA_POLICY_MAX(NLA_U32, NETRAID_LEGS_MAX),
 	[NETRAID_A_LEG_ADDRESS] = NLA_POLICY_MAX_LEN(NETRAID_ADDRESS_MAX),
 	[NETRAID_A_LEG_PORT] = NLA_POLICY_FULL_RANGE(NLA_U32, &netraid_a_leg_port_range),
@@ -85,6 +85,12 @@ const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_NO_CHECKSUMS + 1] = 
 	[NETRAID_A_LEG_ZEROED_BYTES] = { .type = NLA_UINT, },
 	[NETRAID_A_LEG_CHECKSUMS] = { .type = NLA_FLAG, },
 	[NETRAID_A_LEG_NO_CHECKSUMS] = { .type = NLA_FLAG, },
+	[NETRAID_A_LEG_UNCONFIRMED_BYTES] = { .type = NLA_UINT, },
+	[NETRAID_A_LEG_OLDEST_MS] = { .type = NLA_UINT, },
+	[NETRAID_A_LEG_SYNC_FALLBACKS] = { .type = NLA_UINT, },
+	[NETRAID_A_LEG_UNCONFIRMED] = { .type = NLA_U32, },
+	[NETRAID_A_LEG_CONGESTION] = NLA_POLICY_MAX(NLA_U32, 1),
+	[NETRAID_A_LEG_FALLS] = { .type = NLA_UINT, },
 };
 
 /* NETRAID_CMD_MIRROR_GET - do */
@@ -94,7 +100,7 @@ static const struct nla_policy netraid_mirror_get_nl_policy[NETRAID_A_MIRROR_ID 
 };
 
 /* NETRAID_CMD_MIRROR_NEW - do */
-static const struct nla_policy netraid_mirror_new_nl_policy[NETRAID_A_MIRROR_ASYNC_LIMIT + 1] = {
+static const struct nla_policy netraid_mirror_new_nl_policy[NETRAID_A_MIRROR_ON_IO_ERROR + 1] = {
 	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
 	[NETRAID_A_MIRROR_ID] = NLA_POLICY_FULL_RANGE(NLA_U32, &netraid_a_mirror_id_range),
 	[NETRAID_A_MIRROR_ROLE] = NLA_POLICY_MAX(NLA_U32, 2),
@@ -115,6 +121,10 @@ static const struct nla_policy netraid_mirror_new_nl_policy[NETRAID_A_MIRROR_ASY
 	[NETRAID_A_MIRROR_NO_FULL_SYNC] = { .type = NLA_FLAG, },
 	[NETRAID_A_MIRROR_ASYNC_LIMIT] = { .type = NLA_U32, },
 	[NETRAID_A_MIRROR_RESYNC_RATE] = { .type = NLA_UINT, },
+	[NETRAID_A_MIRROR_ASYNC_PERMITTED] = { .type = NLA_FLAG, },
+	[NETRAID_A_MIRROR_SOURCE_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
+	[NETRAID_A_MIRROR_SAME_MACHINE] = { .type = NLA_FLAG, },
+	[NETRAID_A_MIRROR_ON_IO_ERROR] = NLA_POLICY_MAX(NLA_U32, 1),
 };
 
 /* NETRAID_CMD_MIRROR_DEL - do */
@@ -190,10 +200,17 @@ static const struct nla_policy netraid_mirror_switchover_nl_policy[NETRAID_A_MIR
 };
 
 /* NETRAID_CMD_MIRROR_SET - do */
-static const struct nla_policy netraid_mirror_set_nl_policy[NETRAID_A_MIRROR_ASYNC_LIMIT + 1] = {
+static const struct nla_policy netraid_mirror_set_nl_policy[NETRAID_A_MIRROR_ON_IO_ERROR + 1] = {
 	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
 	[NETRAID_A_MIRROR_RESYNC_RATE] = { .type = NLA_UINT, },
 	[NETRAID_A_MIRROR_ASYNC_LIMIT] = { .type = NLA_U32, },
+	[NETRAID_A_MIRROR_ON_IO_ERROR] = NLA_POLICY_MAX(NLA_U32, 1),
+};
+
+/* NETRAID_CMD_MIRROR_ATTACH - do */
+static const struct nla_policy netraid_mirror_attach_nl_policy[NETRAID_A_MIRROR_DISK + 1] = {
+	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
+	[NETRAID_A_MIRROR_DISK] = { .type = NLA_NUL_STRING, .len = NETRAID_PATH_MAX, },
 };
 
 /* Ops table for netraid */
@@ -215,7 +232,7 @@ static const struct genl_split_ops netraid_nl_ops[] = {
 		.cmd		= NETRAID_CMD_MIRROR_NEW,
 		.doit		= netraid_nl_mirror_new_doit,
 		.policy		= netraid_mirror_new_nl_policy,
-		.maxattr	= NETRAID_A_MIRROR_ASYNC_LIMIT,
+		.maxattr	= NETRAID_A_MIRROR_ON_IO_ERROR,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
@@ -299,7 +316,14 @@ static const struct genl_split_ops netraid_nl_ops[] = {
 		.cmd		= NETRAID_CMD_MIRROR_SET,
 		.doit		= netraid_nl_mirror_set_doit,
 		.policy		= netraid_mirror_set_nl_policy,
-		.maxattr	= NETRAID_A_MIRROR_ASYNC_LIMIT,
+		.maxattr	= NETRAID_A_MIRROR_ON_IO_ERROR,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= NETRAID_CMD_MIRROR_ATTACH,
+		.doit		= netraid_nl_mirror_attach_doit,
+		.policy		= netraid_mirror_attach_nl_policy,
+		.maxattr	= NETRAID_A_MIRROR_DISK,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };

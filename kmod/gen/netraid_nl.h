@@ -13,7 +13,7 @@
 #include <uapi/linux/netraid.h>
 
 /* Common nested types */
-extern const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_NO_CHECKSUMS + 1];
+extern const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_FALLS + 1];
 
 int netraid_nl_mirror_get_start(struct netlink_callback *cb);
 
@@ -34,6 +34,7 @@ int netraid_nl_mirror_start_doit(struct sk_buff *skb, struct genl_info *info);
 int netraid_nl_mirror_switchover_doit(struct sk_buff *skb,
 				      struct genl_info *info);
 int netraid_nl_mirror_set_doit(struct sk_buff *skb, struct genl_info *info);
+int netraid_nl_mirror_attach_doit(struct sk_buff *skb, struct genl_info *info);
 
 enum {
 	NETRAID_NLGRP_EVENTS,

@@ -93,6 +93,15 @@ struct page *netraid_page_get(mempool_t *pool)
 	return mempool_alloc(pool, GFP_NOIO);
 }
 
+/*
+ * alloc_page() is a macro. A few clean pages may be dropped for this one, but nothing is waited for; that it would be
+ * taken from what is kept for those who free memory is worse than none.
+ */
+struct page *netraid_page_try(void)
+{
+	return alloc_page(GFP_NOIO | __GFP_NORETRY | __GFP_NOMEMALLOC | __GFP_NOWARN);
+}
+
 /* bio_for_each_segment_all() is a macro. */
 void netraid_bio_free_pages(struct bio *bio, mempool_t *pool)
 {

@@ -121,12 +121,24 @@ void netraid_sock_abort(struct socket *sock)
 	sock_no_linger(sock->sk);
 }
 
-int netraid_sock_send(struct socket *sock, const void *data, unsigned int len, bool more)
+/* Two pieces as one message, of which the second may be empty; the number of bytes taken counts through both. */
+int netraid_sock_send(struct socket *sock, const void *head, unsigned int head_len, const void *data, unsigned int len)
 {
-	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0) };
-	struct kvec vec = { .iov_base = (void *)data, .iov_len = len };
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct kvec vec[2] = {
+		{ .iov_base = (void *)head, .iov_len = head_len },
+		{ .iov_base = (void *)data, .iov_len = len },
+	};
 
-	return kernel_sendmsg(sock, &msg, &vec, 1, len);
+	return kernel_sendmsg(sock, &msg, vec, len ? 2 : 1, head_len + len);
+}
+
+/* tcp_inq() is a static inline. Without the lock of the socket it may be a moment old. */
+unsigned int netraid_sock_readable(struct socket *sock)
+{
+	int bytes = tcp_inq(sock->sk);
+
+	return bytes > 0 ? bytes : 0;
 }
 
 int netraid_sock_recv(struct socket *sock, void *data, unsigned int len)
@@ -162,6 +174,33 @@ int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int ski
 	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
 
 	netraid_bio_iter(bio, ITER_SOURCE, skip, len, &msg.msg_iter);
+	return sock_sendmsg(sock, &msg);
+}
+
+/* Pieces of a bio that go into one call together with what is ahead of them. */
+#define NETRAID_PIECES 8
+
+/*
+ * As much of `head`, which is not on a stack, and of what follows it in a bio as goes into one call; the number of bytes
+ * taken counts through both.
+ */
+int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int head_len, struct bio *bio)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct bio_vec vec[1 + NETRAID_PIECES];
+	struct bvec_iter at = bio->bi_iter;
+	unsigned int pieces = 1, len = head_len;
+
+	bvec_set_virt(&vec[0], (void *)head, head_len);
+	while (at.bi_size && pieces < ARRAY_SIZE(vec)) {
+		vec[pieces] = mp_bvec_iter_bvec(bio->bi_io_vec, at);
+		len += vec[pieces].bv_len;
+		bvec_iter_advance(bio->bi_io_vec, &at, vec[pieces].bv_len);
+		pieces++;
+	}
+	if (at.bi_size)
+		msg.msg_flags |= MSG_MORE;
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, vec, pieces, len);
 	return sock_sendmsg(sock, &msg);
 }
 

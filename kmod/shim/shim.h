@@ -80,6 +80,7 @@ enum netraid_block_const {
 	NETRAID_BIOSET_RESCUER = BIOSET_NEED_RESCUER,
 	NETRAID_BIOSET_BVECS = BIOSET_NEED_BVECS,
 	NETRAID_GFP_NOIO = (__force int)(GFP_NOIO | __GFP_NOWARN),
+	NETRAID_GFP_NOWAIT = (__force int)(GFP_NOWAIT | __GFP_NOWARN),
 	NETRAID_MAX_VECS = BIO_MAX_VECS,
 	NETRAID_STS_OK = (__force int)BLK_STS_OK,
 	NETRAID_STS_IOERR = (__force int)BLK_STS_IOERR,
@@ -100,6 +101,7 @@ u32 netraid_bdev_devt(struct block_device *bdev);
 bool netraid_bdev_own(struct block_device *bdev);
 mempool_t *netraid_page_pool(int pages);
 struct page *netraid_page_get(mempool_t *pool);
+struct page *netraid_page_try(void);
 void netraid_bio_free_pages(struct bio *bio, mempool_t *pool);
 bool netraid_bio_is_zero(struct bio *bio);
 void netraid_bio_sha256(struct bio *bio, u8 *digest);
@@ -140,9 +142,11 @@ int netraid_sock_accept(struct socket *sock, struct socket **peer);
 int netraid_sock_peer(struct socket *sock, struct netraid_addr *addr);
 void netraid_sock_wait_ms(struct socket *sock, unsigned int ms);
 void netraid_sock_abort(struct socket *sock);
-int netraid_sock_send(struct socket *sock, const void *data, unsigned int len, bool more);
+int netraid_sock_send(struct socket *sock, const void *head, unsigned int head_len, const void *data, unsigned int len);
+unsigned int netraid_sock_readable(struct socket *sock);
 int netraid_sock_recv(struct socket *sock, void *data, unsigned int len);
 int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len);
+int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int head_len, struct bio *bio);
 int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len);
 struct net *netraid_net_get(struct net *net);
 void netraid_net_put(struct net *net);

@@ -13,10 +13,10 @@ use std::path::Path;
 use clap::{Args, Parser, Subcommand};
 
 pub use bitmap::{Bitmap, BitmapAction};
-pub use make::{Create, Delete, Extend, Join, Place, Replication, Unextend};
+pub use make::{Congestion, Create, Delete, Extend, Join, OnIoError, Place, Replication, Unextend};
 pub use service::{
-    Action, Demote, Down, Force, FullResync, MirrorAction, PauseResume, Resolve, Set, Setting, Start, Stop, Switchover,
-    Up,
+    Action, Attach, Demote, Down, Force, FullResync, MirrorAction, PauseResume, Resolve, Set, Setting, Start, Stop,
+    Switchover, Up,
 };
 pub use show::{Completions, Disks, Events, List, Man, Shell, Status, Wait, WaitFor};
 use values::parse_name;
@@ -36,7 +36,10 @@ A link named mirror_action, mirror_status or bitmap that leads to netraid-ctl ta
 const EXTEND_COPIES: &str = "\
 What is copied at first: everything; of a mirror made with --new only what was written to it; where both sides say \
 --no-full-sync (or NO_FULL_SYNC=1 in /etc/default/netraid) only what is marked. A target that comes back gets what it \
-misses.";
+misses.
+
+On a target it notes where another target is, and how it is to be served, for the time when this machine is the source; \
+nothing is sent there before. `unextend --leg N` forgets it.";
 
 /// Control mirrors: a local disk whose content is kept, block by block, on the disks of other machines.
 #[derive(Debug, Parser)]
@@ -104,6 +107,8 @@ pub enum Command {
     /// Copy everything to a target again; ends a pause.
     #[command(name = "fullresync")]
     FullResync(FullResync),
+    /// Put a disk in where that of the source failed and was given up; it is filled from a target.
+    Attach(Attach),
     /// Change a setting of a mirror.
     Set(Set),
     /// Show mirrors.

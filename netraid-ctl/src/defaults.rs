@@ -4,11 +4,12 @@
 //! The file has the form of a shell script that only assigns, `KEY=VALUE`, with comments, quotes and `export`; keys
 //! that mean nothing here are passed over. `NO_FULL_SYNC=1` says that the disks of source and target were made equal
 //! by other means, `ASYNC_LIMIT=N` how many operations an asynchronous target may have outstanding; it counts only
-//! above 2. The keys can be written with `LKDR_` before them, as elsewhere, and the first also as LKDR_NOFULL_SYNC.
+//! above 2, and is at most 4096. The keys can be written with `LKDR_` before them, as elsewhere, and the first also as LKDR_NOFULL_SYNC.
 
 use std::io;
 
 use anyhow::{anyhow, Context as _, Result};
+use netraid_core::meta::MAX_ASYNC_LIMIT;
 
 use crate::env::Env;
 
@@ -70,6 +71,9 @@ impl Defaults {
             let limit: u32 = value
                 .parse()
                 .map_err(|_| (line, format!("{key} is a number, and `{value}` is none")))?;
+            if limit > MAX_ASYNC_LIMIT {
+                return Err((line, format!("{key} is at most {MAX_ASYNC_LIMIT}, and {limit} is more")));
+            }
             defaults.async_limit = Some(limit).filter(|&limit| limit > 2);
         }
         Ok(defaults)

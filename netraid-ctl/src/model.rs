@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::gen::{self, Connection, Replication, Role, State, UUID_LEN};
+use crate::gen::{self, Connection, DiskState, Replication, Role, State, UUID_LEN};
 
 /// Identity of a mirror or a node, shown as a UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,10 +278,22 @@ impl Mirror {
         Endpoint::from_attributes(self.told.address.as_deref(), self.told.port, self.told.scope_id)
     }
 
+    /// What the other machines call the mirror, where that is another name than here.
+    #[must_use]
+    pub fn source_name(&self) -> Option<&str> {
+        self.told.source_name.as_deref().filter(|name| !name.is_empty())
+    }
+
     /// The name of this machine.
     #[must_use]
     pub fn node(&self) -> &str {
         self.told.node_name.as_deref().unwrap_or("?")
+    }
+
+    /// Whether the disk of this machine, the source, failed and was given up.
+    #[must_use]
+    pub fn has_lost_disk(&self) -> bool {
+        self.told.disk_state.is_some_and(|state| state != DiskState::Attached)
     }
 
     /// Whether every copy is there and the same.
@@ -292,6 +304,7 @@ impl Mirror {
         in_service
             && !in_doubt
             && !self.told.inconsistent
+            && !self.has_lost_disk()
             && !self.legs.is_empty()
             && self.legs.iter().all(Leg::is_operational)
     }
@@ -336,16 +349,6 @@ impl Mirror {
         // Out of service nobody looks at the bitmap.
         let dirty = dirty.or_else(|| matches!(self.role, Role::Source | Role::Target).then_some(0))?;
         Some(Bitmap { chunks, dirty })
-    }
-}
-
-/// How many operations an asynchronous target may have outstanding, for the number that was set.
-#[must_use]
-pub const fn async_limit(set: u32) -> u32 {
-    if set > 2 {
-        set
-    } else {
-        256
     }
 }
 

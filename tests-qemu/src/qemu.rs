@@ -48,9 +48,14 @@ pub(crate) fn has_kvm() -> bool {
 /// QEMU's options for the processor. Several emulated processors share one thread: a kernel that patches its code
 /// on one while another, in a thread of its own, runs a stale translation of it panics now and then. An emulated
 /// processor is the faster the less it can do: what newer ones have for checksums and encryption is dear to emulate.
-pub(crate) fn accelerator(processors: u32) -> &'static [&'static str] {
+///
+/// With `measured` each has a thread all the same, since nothing could be measured otherwise; a panic then ends the
+/// measurement, and does not falsify it.
+pub(crate) fn accelerator(processors: u32, measured: bool) -> &'static [&'static str] {
     if has_kvm() {
         &["-accel", "kvm", "-cpu", "host"]
+    } else if measured {
+        &["-accel", "tcg,thread=multi", "-cpu", "qemu64"]
     } else if processors > 1 {
         &["-accel", "tcg,thread=single", "-cpu", "qemu64"]
     } else {

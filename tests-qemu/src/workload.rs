@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Verified writes: what was acknowledged is known here, whatever becomes of the machine.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use anyhow::{ensure, Context as _, Result};
-use netraid_guest::blocks::{check, Found, BLOCK};
+use anyhow::{bail, ensure, Context as _, Result};
+use netraid_guest::blocks::{check, choices, Found, BLOCK};
 
 use crate::{
     acks::{Acks, Run, Verdict},
@@ -159,6 +159,42 @@ impl Workload {
         let text = node.sh(&script).timeout(Duration::from_secs(120)).ok()?;
         let found: Found = serde_json::from_str(&text).context("parse what the verifier found")?;
         Ok(self.run().judge(&found, self.plan.threads))
+    }
+
+    /// After how many of its writes a disk was as this one is, which was written with one write in flight: each was
+    /// acknowledged before the next began. The last one may have been on its way.
+    ///
+    /// # Errors
+    ///
+    /// When there was no such moment, or the image cannot be read.
+    pub fn moment(&self, disk: &Disk) -> Result<u64> {
+        let Plan {
+            seed, first, blocks, ..
+        } = self.plan;
+        ensure!(self.plan.threads == 1, "several writes in flight have no order");
+        let mut found = Found::default();
+        for number in first..first + blocks {
+            let block = disk.read(number * BLOCK as u64, BLOCK as u64)?;
+            found.add(number, check(&block, seed, number));
+        }
+        ensure!(found.bad.is_empty(), "not written by this run: {:?}", found.bad);
+        let held: HashMap<u64, u64> = found.versions.into_iter().collect();
+        let mut then: HashMap<u64, u64> = HashMap::new();
+        let mut differ = held.values().filter(|&&version| version != 0).count();
+        let begun = self.run().writes + 1;
+        let mut writes = choices(seed, 0, blocks);
+        for moment in 0..=begun {
+            if differ == 0 {
+                return Ok(moment);
+            }
+            let Some(index) = writes.next() else { break };
+            let (block, version) = (first + index, then.entry(first + index).or_default());
+            let holds = held.get(&block).copied().unwrap_or(0);
+            let before = holds != *version;
+            *version += 1;
+            differ = differ + usize::from(holds != *version) - usize::from(before);
+        }
+        bail!("after none of {begun} writes a disk was as this one is: {held:?}")
     }
 
     /// Reads a disk image on the host and judges it by what was acknowledged.

@@ -291,9 +291,9 @@ fn a_clock_that_goes_back_changes_no_decision(cluster: &Cluster) -> Result<()> {
     adam.ctl("wait data --for disconnected").ok()?;
     cluster.restore_links();
     eve.ctl("up data").ok()?;
+    copied(&mirror, 0, CHUNK)?;
     stands(eve, "source", &["last_owner"])?;
-    stands(adam, "target", &[])?;
-    copied(&mirror, 0, CHUNK)
+    stands(adam, "target", &[])
 }
 
 fn a_blank_or_foreign_bitmap_is_not_taken_for_one(cluster: &Cluster) -> Result<()> {

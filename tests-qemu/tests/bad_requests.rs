@@ -212,7 +212,7 @@ fn against_the_module() -> Vec<Bad> {
                 leg(&[here(LEG_ADDRESS), number(LEG_PORT, 7900), number(LEG_REPLICATION, 1)]),
             ],
             EOPNOTSUPP,
-            "only synchronous replication",
+            "permits synchronous targets alone",
         ),
         (
             LEG_NEW,
@@ -229,10 +229,10 @@ fn against_the_module() -> Vec<Bad> {
             "leaves no room for a heartbeat",
         ),
         (PAUSE, vec![name()], ENOENT, "has no network leg 1"),
-        // No command is 0 or 16, and nobody may send an event.
+        // No command is 0 or 17, and nobody may send an event.
         (0, vec![name()], EOPNOTSUPP, ""),
         (11, vec![name()], EOPNOTSUPP, ""),
-        (16, vec![name()], EOPNOTSUPP, ""),
+        (17, vec![name()], EOPNOTSUPP, ""),
     ]
 }
 

@@ -330,7 +330,7 @@ fn a_target_that_is_taken_names_its_holder_and_goes_on(cluster: &Cluster) -> Res
     abel.sh("head -c 1M /dev/urandom > /dev/vdb && sync").ok()?;
     abel.ctl("create data --disk /dev/vdb").ok()?;
     abel.ctl(&format!("extend data --to {} --yes", adam.ip())).ok()?;
-    let sentence = "the disk on adam belongs to another mirror that is also called data, of eve; delete the mirror \
+    let sentence = "the disk on adam belongs to another mirror that is also called data, of eve; delete mirror data \
                     there and join again if that disk is to be overwritten";
     let event = events.wait_for(sentence, SOON, |event| event["event"] == "refused")?;
     ensure!(event["reason"] == sentence, "{event}");

@@ -98,9 +98,14 @@ fn a_target_disk_that_died_is_replaced_by_another(cluster: &Cluster) -> Result<(
     Ok(())
 }
 
-/// Covers: S36.
+/// Covers: S36, S175.
 fn a_source_disk_that_fails_writes_tells_the_application_and_heals(cluster: &Cluster) -> Result<()> {
-    let it = Fixture::new(cluster)?;
+    let it = Fixture::made(cluster, "--bitmap /dev/mapper/bits --on-io-error pass-on", "")?;
+    ensure!(
+        it.mirror.status()?["on_io_error"] == "pass-on",
+        "{}",
+        it.mirror.status()?
+    );
     let mut workload = it.workload(5)?;
     it.source.does(Does::FailWrites)?;
     workload

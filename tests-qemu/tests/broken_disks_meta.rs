@@ -8,13 +8,14 @@ use tests_qemu::{workload::Plan, Cluster, Workload};
 use crate::{
     harness::{case, Case, SOON},
     mirror::{status, Mirror, QUICK},
-    persist::{until, write_chunks, DEVICE},
+    persist::{number, until, write_chunks, DEVICE},
     weak::{Does, Fixture},
 };
 
 pub(crate) const CASES: &[Case] = &[
     case!(source_metadata_that_fails_writes_fails_those_of_the_application),
     case!(source_metadata_that_hangs_holds_up_what_has_to_be_recorded),
+    case!(a_write_that_lost_its_target_ends_when_that_is_on_record),
     case!(target_metadata_that_fails_writes_is_named_and_taken_back),
     case!(target_metadata_that_hangs_keeps_the_target_away),
     case!(metadata_on_a_full_file_system_can_still_be_written),
@@ -49,14 +50,48 @@ fn source_metadata_that_hangs_holds_up_what_has_to_be_recorded(cluster: &Cluster
     let mut workload = Workload::start(eve, DEVICE, Plan::new(11, 16).threads(1))?;
     workload.more(20, SOON)?;
     it.source_meta.mapped.hangs()?;
+    let before = number(eve, "intent_chunks")?;
     let mut cold = eve.sh(&format!("netraid-guest scatter {DEVICE} 200")).spawn()?;
-    // What is on record already goes on.
+    // It has been asked for, and what is on record already goes on.
+    until("the mark of the cold write", || {
+        Ok(number(eve, "intent_chunks")? > before)
+    })?;
     workload.more(50, SOON)?;
     ensure!(cold_is_untouched(&it)?, "a write overtook its mark");
     it.source_meta.mapped.goes_on()?;
     let (code, lines) = cold.wait(SOON)?;
     ensure!(code == 0, "{lines:?}");
     ensure!(it.mirror.count("connects")? == 1, "{}", it.mirror.leg()?);
+    it.heals(&mut workload)
+}
+
+/// Covers: S25, S59.
+fn a_write_that_lost_its_target_ends_when_that_is_on_record(cluster: &Cluster) -> Result<()> {
+    let mut it = Fixture::new(cluster)?;
+    let (eve, adam) = (it.mirror.source, it.mirror.target);
+    let mut workload = Workload::start(eve, DEVICE, Plan::new(15, 16).threads(1))?;
+    workload.more(20, SOON)?;
+    it.source_meta.mapped.hangs()?;
+    // The way back alone: what waits for its confirmation is on both disks.
+    cluster.network().way(1, 0).cut();
+    let leg = it.mirror.leg()?;
+    // What was reported until now was confirmed; the one under way is not, as long as the leg is there.
+    let waits = workload.run().writes;
+    ensure!(leg["state"] == "fully-operational", "the leg was lost at once: {leg}");
+    it.says("nothing was heard")?;
+    // The leg is given up, and attempts to connect fail, one after the other; the write waits all the same.
+    let attempts = it.mirror.count("attempts")?;
+    until("another attempt to connect", || {
+        Ok(it.mirror.count("attempts")? > attempts + 1)
+    })?;
+    ensure!(
+        workload.run().writes == waits,
+        "a write ended before it was on record that the target misses it"
+    );
+    it.source_meta.mapped.goes_on()?;
+    workload.more(20, SOON)?;
+    cluster.restore_links();
+    adam.ctl("wait data --for fully-operational --timeout 60").ok()?;
     it.heals(&mut workload)
 }
 

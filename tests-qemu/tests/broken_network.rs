@@ -36,7 +36,7 @@ pub(crate) const CASES: &[Case] = &[
 const KIND_AT: usize = 4;
 
 /// Both machines treat what they send like this, from now on.
-fn disturb(cluster: &Cluster, how: &str) -> Result<()> {
+pub(crate) fn disturb(cluster: &Cluster, how: &str) -> Result<()> {
     cluster.on_all(|node| {
         let device = "$(ip -o -4 addr show | awk '/10\\.77\\./ { print $2; exit }')";
         let tc = format!("modprobe sch_netem && tc qdisc replace dev {device} root {how}");

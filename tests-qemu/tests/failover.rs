@@ -52,6 +52,11 @@ fn a_source_that_died_comes_back_as_target_and_gets_what_it_misses(cluster: &Clu
     ensure!(differ.is_subset(&union), "{differ:?} are not all in {union:?}");
     let mut events = adam.events()?;
     comes_back(eve)?;
+    let begun = events.wait_for("the resync", SOON, |event| {
+        event["event"] == "leg-changed" && event["mirror"]["legs"][1]["state"] == "resyncing"
+    })?;
+    let reason = &begun["reason"];
+    ensure!(reason == "the target was restarted, or is new and prepared", "{reason}");
     events.wait_for("the end of the resync", SOON, |event| event["event"] == "resync-done")?;
     let back = turned(&mirror);
     // What is only marked is compared.

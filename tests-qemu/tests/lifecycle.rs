@@ -182,8 +182,9 @@ fn every_command_given_twice_gets_a_sensible_answer(cluster: &Cluster) -> Result
     let extend = format!("extend data --to {} --yes", adam.ip());
     eve.ctl(&extend).ok()?;
     refused(eve, &extend, &["is extended to 10.77.0.2:7900 already", "unextend"])?;
-    refused(adam, &extend, &["this machine is not the source of mirror 'data'"])?;
     eve.ctl("wait data --for fully-operational").ok()?;
+    let back = format!("extend data --to {} --yes", eve.ip());
+    refused(adam, &back, &["is the source of mirror 'data'"])?;
     eve.ctl("unextend data").ok()?;
     refused(eve, "unextend data", &["mirror data has no target"])?;
     let again = |node: &Node, command: &str, answer: &str| -> Result<()> {

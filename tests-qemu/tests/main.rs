@@ -4,6 +4,11 @@
 //! Machines are booted once and handed from test to test; after each the harness takes
 //! everything down, looks at what the kernels said, and wipes the disks.
 
+mod alias;
+mod async_behind;
+mod async_leg;
+mod async_order;
+mod async_wan;
 mod bad_disks;
 mod bad_metadata;
 mod bad_names;
@@ -37,6 +42,8 @@ mod kill;
 mod lifecycle;
 mod link;
 mod log_writes;
+mod lost_disks;
+mod many;
 mod mapper;
 mod media;
 mod memory;
@@ -47,10 +54,15 @@ mod netlink;
 mod pause;
 mod persist;
 mod power_cut;
+mod refilled_disks;
 mod replication;
 mod resync;
 mod roles;
 mod roles_persistent;
+mod several;
+mod several_mesh;
+mod several_roles;
+mod several_safety;
 mod split_brain;
 mod starving;
 mod status;
@@ -64,6 +76,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     harness::main([
         framework::CASES,
+        alias::CASES,
+        async_leg::CASES,
+        async_order::CASES,
+        async_wan::CASES,
+        async_behind::CASES,
         bad_disks::CASES,
         bad_metadata::CASES,
         bad_names::CASES,
@@ -73,6 +90,8 @@ fn main() -> ExitCode {
         bitmap_map::CASES,
         boot::CASES,
         broken_disks::CASES,
+        lost_disks::CASES,
+        refilled_disks::CASES,
         broken_disks_meta::CASES,
         broken_network::CASES,
         callers::CASES,
@@ -93,6 +112,7 @@ fn main() -> ExitCode {
         lifecycle::CASES,
         link::CASES,
         log_writes::CASES,
+        many::CASES,
         media::CASES,
         memory::CASES,
         metadata_damage::CASES,
@@ -104,6 +124,10 @@ fn main() -> ExitCode {
         resync::CASES,
         roles::CASES,
         roles_persistent::CASES,
+        several::CASES,
+        several_mesh::CASES,
+        several_roles::CASES,
+        several_safety::CASES,
         split_brain::CASES,
         starving::CASES,
         status::CASES,

@@ -25,6 +25,11 @@ impl<'a> Mapped<'a> {
         Ok(Self { node, name })
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Puts another table in the place of the present one; what is under way is finished with whichever it meets.
     #[track_caller]
     pub(crate) fn becomes(&self, table: &str) -> Result<()> {

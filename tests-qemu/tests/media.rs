@@ -185,6 +185,7 @@ fn a_disk_that_takes_no_repair_is_named_and_reads_go_on(cluster: &Cluster) -> Re
     let mirror = begin(cluster)?;
     let eve = mirror.source;
     let wanted = wanted(mirror.target)?;
+    eve.ctl("set data on-io-error pass-on").ok()?;
     turn(eve, Medium::Dead)?;
     reads_well(eve, &wanted, 2048)?;
     reads_well(eve, &wanted, 8)?;
@@ -322,6 +323,7 @@ fn repairs_race_with_writes_and_nothing_is_lost(cluster: &Cluster) -> Result<()>
     workload.more(200, 2 * SOON)?;
     let (code, lines) = reading.wait(4 * SOON)?;
     ensure!(code == 0, "a read failed: {lines:?}");
+    println!("{} reads were served by the target", number(eve, "remote_reads")?);
     counts(&mirror, "remote_reads", |count| count > 50)?;
     workload.more(50, 2 * SOON)?;
     workload.stop()?;

@@ -47,7 +47,7 @@ fn the_specification_is_valid_and_is_what_the_kernel_takes(cluster: &Cluster) ->
     let told: Value = serde_json::from_str(&node.sh("python3 -B /tmp/policy.py").ok()?)?;
     ensure!(told["differences"] == json!([]), "{told:#}");
     ensure!(
-        told["operations"] == 14 && told["attributes"].as_u64() > Some(100),
+        told["operations"] == 15 && told["attributes"].as_u64() > Some(100),
         "{told}"
     );
     Ok(())
@@ -142,7 +142,7 @@ fn the_kernels_client_hears_the_same_events(cluster: &Cluster) -> Result<()> {
     // What is listed comes after the subscription, so that nothing is missed from then on.
     let listen = format!("{CLI} {SPEC} --no-schema --list-msgs --subscribe events");
     let mut theirs = node.sh(&listen).spawn()?;
-    while theirs.line(SOON)?.context("the client ended")? != "mirror-set  [ do ]" {}
+    while theirs.line(SOON)?.context("the client ended")? != "mirror-attach  [ do ]" {}
     let mut ours = node.events()?;
     ours.wait_for("the snapshot", SOON, |event| event["event"] == "snapshot")?;
     node.ctl("create data --disk /dev/vdb").ok()?;

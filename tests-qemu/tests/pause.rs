@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A pause: replication stops, both sides can be used, and afterwards the source's content is everywhere.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 use nix::sys::signal::Signal;
-use tests_qemu::{workload::Plan, Cluster, Node, Workload};
+use tests_qemu::{patience::scaled, workload::Plan, Cluster, Node, Workload};
 
 use crate::{
     harness::{case, Case, SOON},
@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_resume_copies_exactly_what_either_side_wrote).smoke().debug(),
     case!(a_resume_is_refused_while_the_targets_device_is_open),
     case!(a_pause_outlives_a_lost_connection),
+    case!(a_connection_outlives_a_pause_under_load),
     case!(pausing_and_resuming_twice_is_harmless),
     case!(a_pause_in_the_middle_of_a_resync_gives_the_target_no_device),
     case!(a_paused_target_in_use_is_promoted_under_its_users),
@@ -64,6 +65,26 @@ fn writes_in_a_pause_stay_on_the_source(cluster: &Cluster) -> Result<()> {
     mirror.source.ctl("resume data --timeout 60").ok()?;
     mirror.wait("fully-operational")?;
     ensure!(workload.judge_disk(disk)?.good());
+    mirror.same_disks()
+}
+
+/// What ends on the local disk alone says nothing to the target, however much of it there is.
+///
+/// Covers: S24, S228.
+fn a_connection_outlives_a_pause_under_load(cluster: &Cluster) -> Result<()> {
+    let mirror = Mirror::quick(cluster)?;
+    mirror.source.ctl("pause data").ok()?;
+    let began = Instant::now();
+    let mut workload = Workload::start(mirror.source, "/dev/netraid0", Plan::new(33, 4096).threads(8))?;
+    // Several times as long as a connection may be silent.
+    while began.elapsed() < scaled(Duration::from_secs(4)) {
+        workload.more(50, SOON)?;
+    }
+    workload.stop()?;
+    let leg = mirror.leg()?;
+    ensure!(leg["state"] == "paused" && leg["connects"] == 1, "{leg}");
+    mirror.source.ctl("resume data").ok()?;
+    mirror.wait("fully-operational")?;
     mirror.same_disks()
 }
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What tests of mirrors that outlive their machines begin with.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{ensure, Context as _, Result};
 use serde_json::Value;
@@ -177,10 +180,19 @@ pub(crate) fn number(node: &Node, name: &str) -> Result<u64> {
 /// # Errors
 ///
 /// When it is not so soon.
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + scaled(SOON);
+pub(crate) fn until(what: &str, so: impl FnMut() -> Result<bool>) -> Result<()> {
+    until_within(SOON, what, so)
+}
+
+/// The same for something that takes longer: a resync, while others go on.
+///
+/// # Errors
+///
+/// When it is not so within that time.
+pub(crate) fn until_within(limit: Duration, what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + scaled(limit);
     while !so()? {
-        ensure!(Instant::now() < end, "waited {SOON:?} for {what}");
+        ensure!(Instant::now() < end, "waited {limit:?} for {what}");
         // What is waited for happens in machines, which need the processor meanwhile.
         nix::poll::poll(&mut [], 20_u8)?;
     }

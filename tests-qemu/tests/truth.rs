@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
 /// Sectors the operations go to.
 const SECTORS: u64 = 24 * MIB / 512;
 
-fn history(dice: &mut Dice) -> Truth {
+pub(crate) fn history(dice: &mut Dice) -> Truth {
     let plan = Plan {
         longest: 1024,
         ..Plan::new(dice.between(1, 1 << 40), SECTORS)
@@ -30,7 +30,7 @@ fn history(dice: &mut Dice) -> Truth {
 }
 
 /// The disk of a machine holds what it may.
-fn is_true(truth: &mut Truth, node: &Node) -> Result<()> {
+pub(crate) fn is_true(truth: &mut Truth, node: &Node) -> Result<()> {
     let found = truth.read_disk(node.disk("vdb")?)?;
     let verdict = truth.judge(&found)?;
     ensure!(verdict.good(), "{}: {verdict}", node.name());
@@ -40,6 +40,11 @@ fn is_true(truth: &mut Truth, node: &Node) -> Result<()> {
 fn settles(truth: &mut Truth, mirror: &Mirror<'_>) -> Result<()> {
     truth.stop(mirror.source)?;
     mirror.wait("fully-operational")?;
+    are_settled(truth, mirror)
+}
+
+/// Both disks hold what they may, and the same.
+pub(crate) fn are_settled(truth: &mut Truth, mirror: &Mirror<'_>) -> Result<()> {
     let (source, target) = (mirror.source.disk("vdb")?, mirror.target.disk("vdb")?);
     let settled = truth.settle(source, target)?;
     ensure!(settled.good(), "{settled}");

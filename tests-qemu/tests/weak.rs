@@ -54,6 +54,13 @@ impl<'a> Weak<'a> {
         Ok(Self { mapped, disk, size })
     }
 
+    /// Makes it anew on a machine that was restarted.
+    #[track_caller]
+    pub(crate) fn comes_back(&mut self, node: &'a Node, what: Does) -> Result<()> {
+        self.mapped = Mapped::make(node, self.mapped.name(), &what.table(self.disk, self.size))?;
+        Ok(())
+    }
+
     #[track_caller]
     pub(crate) fn does(&self, what: Does) -> Result<()> {
         self.mapped.becomes(&what.table(self.disk, self.size))
@@ -73,6 +80,11 @@ pub(crate) struct Fixture<'a> {
 impl<'a> Fixture<'a> {
     /// In sync.
     pub(crate) fn new(cluster: &'a Cluster) -> Result<Self> {
+        Self::made(cluster, "--bitmap /dev/mapper/bits", "")
+    }
+
+    /// The same, made with these options on the source, and extended with those.
+    pub(crate) fn made(cluster: &'a Cluster, create: &str, extend: &str) -> Result<Self> {
         let (eve, adam) = cluster.pair();
         let weak = |node| -> Result<_> {
             Ok((
@@ -81,15 +93,16 @@ impl<'a> Fixture<'a> {
             ))
         };
         let ((source, source_meta), (target, target_meta)) = (weak(eve)?, weak(adam)?);
-        let options = format!("--disk /dev/mapper/part --bitmap /dev/mapper/bits {QUICK}");
-        eve.ctl(&format!("create data {options}")).ok()?;
-        adam.ctl(&format!("join data --yes {options}")).ok()?;
+        let options = format!("--disk /dev/mapper/part {QUICK}");
+        eve.ctl(&format!("create data {options} {create}")).ok()?;
+        adam.ctl(&format!("join data --yes {options} --bitmap /dev/mapper/bits"))
+            .ok()?;
         let mirror = Mirror {
             source: eve,
             target: adam,
             disk: "vdb",
         };
-        mirror.extend_with(QUICK)?;
+        mirror.extend_with(format!("{QUICK} {extend}"))?;
         mirror.wait("fully-operational")?;
         // A write to what was copied just now would need no mark of its own.
         until("the copy to be durable", || Ok(number(eve, "intent_chunks")? == 0))?;

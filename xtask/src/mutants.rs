@@ -31,7 +31,7 @@ pub const PROMISES: [(u32, &str); 10] = [
     (5, "a half-copied target cannot be used, whatever is rebooted"),
     (
         6,
-        "an asynchronous target holds a state the source could have had (there are none yet)",
+        "an asynchronous target holds a state the source could have had after a crash",
     ),
     (7, "overlapping writes reach every disk in the same order"),
     (8, "every wait has an end"),

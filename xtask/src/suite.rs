@@ -130,9 +130,8 @@ impl Suite {
             .context("the tests in virtual machines did not come to an end")?;
         let (passed, failed) = counts(&outcome.stdout);
         tally.add(passed, failed);
-        let names = failed_names(&outcome.stdout);
-        if !names.is_empty() {
-            tally.remark(format!("on {kver}, details above: {}", names.join(" ")));
+        for (name, reason) in failures(&outcome.stdout) {
+            tally.remark(format!("{name} on {kver}, details above: {reason}"));
         }
         if !outcome.status.success() && failed == 0 {
             let what = format!("tests in virtual machines on {kver}");
@@ -152,6 +151,9 @@ impl Suite {
         cmd.env("NETRAID_TAG", tag).env("NETRAID_NAMES", names)
     }
 }
+
+/// Characters of a reason that are told again at the end.
+const REASON: usize = 300;
 
 /// The test program, when `line` is cargo's message that it was built.
 fn executable(line: &str) -> Option<PathBuf> {
@@ -175,18 +177,25 @@ pub fn counts(output: &str) -> (u64, u64) {
         })
 }
 
-/// The names in the lines `test NAME … FAILED`.
-fn failed_names(output: &str) -> Vec<&str> {
+/// The names in the lines `test NAME … FAILED`, each with the beginning of what is told of it below `---- NAME ----`.
+fn failures(output: &str) -> Vec<(&str, String)> {
     output
         .lines()
         .filter_map(|line| line.strip_prefix("test ")?.strip_suffix("FAILED"))
         .filter_map(|line| line.split_whitespace().next())
+        .map(|name| (name, reason(output, name).unwrap_or_default()))
         .collect()
+}
+
+fn reason(output: &str, name: &str) -> Option<String> {
+    let title = format!("---- {name} ----");
+    let told = output.lines().skip_while(|line| *line != title).nth(1)?;
+    Some(told.chars().take(REASON).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{counts, executable, failed_names, PathBuf};
+    use super::{counts, executable, failures, PathBuf};
 
     #[test]
     fn results_of_all_programs_are_summed() {
@@ -198,10 +207,12 @@ mod tests {
     }
 
     #[test]
-    fn tests_that_failed_are_named() {
-        let output =
-            "test one   ...   3.1 s ok\ntest two   ...  30.0 s FAILED\ntest result: FAILED. 1 passed; 1 failed\n";
-        assert_eq!(failed_names(output), ["two"]);
+    fn tests_that_failed_are_named_with_a_reason() {
+        let output = "test one   ...   3.1 s ok\ntest two   ...  30.0 s FAILED\ntest three ... FAILED\n\
+            ---- two ----\nit took too long\nand more\n\
+            test result: FAILED. 1 passed; 2 failed\n";
+        let reason = "it took too long".to_owned();
+        assert_eq!(failures(output), [("two", reason), ("three", String::new())]);
     }
 
     #[test]

@@ -16,6 +16,15 @@
 //!   the next write that it misses has to begin another generation.
 //! * The source: another generation, when it lets go of a target: that one may come back after another one had the
 //!   marks.
+//! * Where a source has several targets: those that are still in step note the new generation, too, before a write that
+//!   another one missed is acknowledged. Nobody could tell later otherwise that the other one has less than they, and it
+//!   would be the same to them. Until they are told, what they held before is their base, so that a source that
+//!   is restarted in between goes on with them.
+//! * A target that becomes source: another generation, before anything changes on its disk or a target connects. Others may
+//!   hold what it holds.
+//! * A source: another generation, before it uses a target that was in step and holds something else now, or that gives up
+//!   what it has beyond it: what that one held may be in use elsewhere.
+//! * A target: the past of its source, with the generation; its own goes with what it held.
 //! * A base, and a generation that is incomplete, belong to the machine they were noted for; another one that connects
 //!   makes them 0.
 //!
@@ -166,9 +175,37 @@ pub fn rotate(current: &mut u64, history: &mut [u64; HISTORY], next: u64) {
     *newest = before;
 }
 
+/// A target takes over the generation of its source. `past` is what the source held, and before, when they greeted; `None`
+/// where that was taken over on this connection already. The target's own past is not in that of what takes its place: it
+/// may have been given up, and whoever has it would be taken to be covered.
+pub fn take_over(
+    current: &mut u64,
+    history: &mut [u64; HISTORY],
+    past: Option<(u64, [u64; HISTORY])>,
+    generation: u64,
+) {
+    if let Some((before, older)) = past {
+        (*current, *history) = (before, older);
+    }
+    rotate(current, history, generation);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_has_the_past_of_its_source_and_none_of_its_own() {
+        let source = Some((5, [4, 3, 0, 0, 0, 0, 0, 0]));
+        let (mut current, mut history) = (7, [6, 2, 0, 0, 0, 0, 0, 0]);
+        take_over(&mut current, &mut history, source, 5);
+        assert_eq!((current, history), (5, [4, 3, 0, 0, 0, 0, 0, 0]));
+        // One that began after the greeting, and one after that.
+        take_over(&mut current, &mut history, source, 8);
+        assert_eq!((current, history), (8, [5, 4, 3, 0, 0, 0, 0, 0]));
+        take_over(&mut current, &mut history, None, 9);
+        assert_eq!((current, history), (9, [8, 5, 4, 3, 0, 0, 0, 0]));
+    }
 
     fn side(current: u64, base: u64, past: &[u64]) -> Generations {
         let mut history = [0; HISTORY];

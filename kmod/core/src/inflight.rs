@@ -21,6 +21,11 @@
 //! assert_eq!(inflight.pop_ready(), None);
 //! ```
 //!
+//! A request of an asynchronous leg stays here until the target has confirmed it, long after it ended for the
+//! application. It is then [passed](Inflight::pass): later requests of the application need not wait for it any more,
+//! for the target keeps their order by itself (see [`epoch`](crate::epoch)). What is copied, or read from the target,
+//! has to wait all the same, and is entered with [`Inflight::insert_last`].
+//!
 //! The entries in use form a list in order of arrival, and each counts the earlier ones it waits
 //! for. Entering or removing one costs a walk along that list: proportional to the requests under
 //! way, not to the capacity. The module calls this under a spinlock.
@@ -80,15 +85,24 @@ pub struct Entry {
     earlier: u16,
     /// Arrived after this one; in a free entry, the next free one.
     later: u16,
-    /// How many earlier entries in use overlap this one.
+    /// How many earlier entries in use this one waits for.
     blockers: u16,
     stage: Stage,
+    /// It is not in the way of ordinary entries any more.
+    passed: bool,
+    /// It waits for those that were passed, too.
+    last: bool,
 }
 
 impl Entry {
     fn overlaps(&self, start: u64, end: u64) -> bool {
         // The first two keep empty ranges out, which the last two would find inside others.
         self.start < self.end && start < end && self.start < end && start < self.end
+    }
+
+    /// Whether `later`, which arrived after this one, has to wait for it.
+    fn blocks(&self, later: &Self) -> bool {
+        (later.last || !self.passed) && self.overlaps(later.start, later.end)
     }
 }
 
@@ -97,8 +111,9 @@ impl Entry {
 /// # Invariants
 ///
 /// Entries in use are linked from `first` to `last` in order of arrival, all others from `free`.
-/// `blockers` of an entry is the number of entries before it in that list which overlap it; it is
-/// zero exactly in the stages ready and started. `ready` counts the entries in the stage ready.
+/// `blockers` of an entry is the number of entries before it in that list which overlap it, without
+/// those that were passed unless it is to wait for these, too; it is zero exactly in the stages ready
+/// and started. `ready` counts the entries in the stage ready. Only a started entry is passed.
 #[derive(Debug)]
 pub struct Inflight<S: DerefMut<Target = [Entry]>> {
     entries: S,
@@ -136,20 +151,31 @@ impl<S: DerefMut<Target = [Entry]>> Inflight<S> {
     /// do). The flag says whether it may start now; otherwise [`Inflight::pop_ready`] will name it.
     /// `None` where all entries are in use.
     pub fn insert(&mut self, start: u64, end: u64) -> Option<(Slot, bool)> {
+        self.insert_as(start, end, false)
+    }
+
+    /// As [`Inflight::insert`], for a request that also waits for those that were passed.
+    pub fn insert_last(&mut self, start: u64, end: u64) -> Option<(Slot, bool)> {
+        self.insert_as(start, end, true)
+    }
+
+    fn insert_as(&mut self, start: u64, end: u64, last: bool) -> Option<(Slot, bool)> {
         let number = self.free;
         let next_free = self.entry(number)?.later;
-        let blockers = self.count_overlaps(start, end);
-        let stage = if blockers == 0 { Stage::Started } else { Stage::Waiting };
-        let earlier = self.last;
+        let mut new = Entry {
+            start,
+            end,
+            earlier: self.last,
+            later: NONE,
+            last,
+            ..Entry::default()
+        };
+        new.blockers = self.count_blockers(&new);
+        let blockers = new.blockers;
+        new.stage = if blockers == 0 { Stage::Started } else { Stage::Waiting };
+        let earlier = new.earlier;
         if let Some(entry) = self.entry_mut(number) {
-            *entry = Entry {
-                start,
-                end,
-                earlier,
-                later: NONE,
-                blockers,
-                stage,
-            };
+            *entry = new;
         }
         match self.entry_mut(earlier) {
             Some(entry) => entry.later = number,
@@ -190,7 +216,23 @@ impl<S: DerefMut<Target = [Entry]>> Inflight<S> {
         }
         self.free = slot.0;
         self.len = self.len.saturating_sub(1);
-        self.unblock_from(gone.later, gone.start, gone.end);
+        self.unblock_from(gone.later, |later| gone.blocks(later));
+        true
+    }
+
+    /// A request that was started is not in the way of later ones any more, but for those of
+    /// [`Inflight::insert_last`]; it stays under way. False, and nothing changes, where it has not started or was
+    /// passed before.
+    pub fn pass(&mut self, slot: Slot) -> bool {
+        let Some(entry) = self.entry_mut(slot.0) else {
+            return false;
+        };
+        if entry.stage != Stage::Started || entry.passed {
+            return false;
+        }
+        let before = *entry;
+        entry.passed = true;
+        self.unblock_from(before.later, |later| !later.last && before.blocks(later));
         true
     }
 
@@ -258,11 +300,6 @@ impl<S: DerefMut<Target = [Entry]>> Inflight<S> {
         })
     }
 
-    /// Whether any request under way overlaps these bytes.
-    pub fn overlaps(&self, start: u64, end: u64) -> bool {
-        self.count_overlaps(start, end) != 0
-    }
-
     fn entry(&self, number: u16) -> Option<&Entry> {
         if number == NONE {
             return None;
@@ -281,28 +318,25 @@ impl<S: DerefMut<Target = [Entry]>> Inflight<S> {
         self.entry(slot.0).filter(|entry| entry.stage != Stage::Free)
     }
 
-    /// Entries in use that overlap a range.
-    fn count_overlaps(&self, start: u64, end: u64) -> u16 {
-        if start >= end {
+    /// Entries in use that a new one has to wait for.
+    fn count_blockers(&self, new: &Entry) -> u16 {
+        if new.start >= new.end {
             return 0;
         }
         let mut count = 0u16;
         let mut number = self.first;
         while let Some(entry) = self.entry(number) {
-            count = count.saturating_add(u16::from(entry.overlaps(start, end)));
+            count = count.saturating_add(u16::from(entry.blocks(new)));
             number = entry.later;
         }
         count
     }
 
-    /// Tells the entries from `number` on that an earlier one with this range is gone.
-    fn unblock_from(&mut self, mut number: u16, start: u64, end: u64) {
-        if start >= end {
-            return;
-        }
+    /// Tells the entries from `number` on that an earlier one is not in their way any more, if it was.
+    fn unblock_from(&mut self, mut number: u16, was_blocked: impl Fn(&Entry) -> bool) {
         let mut ready = 0u16;
         while let Some(entry) = self.entry_mut(number) {
-            if entry.overlaps(start, end) {
+            if was_blocked(entry) {
                 entry.blockers = entry.blockers.saturating_sub(1);
                 if entry.blockers == 0 && entry.stage == Stage::Waiting {
                     entry.stage = Stage::Ready;

@@ -18,8 +18,11 @@
 //! | [`ownership`] | which machine may be the source |
 //! | [`handshake`] | whether two machines belong together, and what has to be copied |
 //! | [`leg`] | what one side of a connection does next |
+//! | [`legs`] | which of several legs |
+//! | [`local`], [`rescue`] | what happens when the disk of the source fails |
 //! | [`resync`], [`pace`] | what is copied next, how far it is, how long it takes, how fast it may go |
 //! | [`backoff`] | how long to wait before the next attempt to connect |
+//! | [`epoch`], [`lag`], [`behind`] | in which order an asynchronous leg follows, how far behind it may be, what happens beyond |
 //! | [`state`] | the states a leg and a machine can be in |
 //! | [`meta`] | what is remembered across restarts, and how it looks on a disk |
 //! | [`name`] | which names are allowed; short texts without allocation |
@@ -50,15 +53,21 @@
 )]
 
 pub mod backoff;
+pub mod behind;
 pub mod bitmap;
 pub mod chunk;
 pub mod crc32c;
+pub mod epoch;
 pub mod fifo;
+pub mod followers;
 pub mod generation;
 pub mod handshake;
 pub mod inflight;
 pub mod intent;
+pub mod lag;
 pub mod leg;
+pub mod legs;
+pub mod local;
 pub mod marks;
 pub mod meta;
 pub mod name;

@@ -23,7 +23,7 @@
 //! | another machine holds data of its own, and has not given way | refused: split brain | refused: split brain |
 //! | another machine's data has nothing to do with this one's | refused | refused |
 //! | another machine does not want to speak about the mirror | refused | refused |
-//! | somebody answered, or there is nobody to ask | source | source |
+//! | somebody answered and nobody's silence counts, or there is nobody to ask | source | source |
 //! | this machine saw its source die while in step | source | source |
 //! | it knows of a split brain | refused: split brain | refused: split brain |
 //! | it was the last source | refused: data corrupt | refused: data corrupt |
@@ -33,7 +33,8 @@
 //! a split brain does not give way by itself, nor does one that became source while the other one could not be asked.
 
 use crate::generation::{relation, Generations, Relation};
-use crate::meta::MetaFlags;
+use crate::legs::LegNumber;
+use crate::meta::{MetaFlags, PeerFlags, Superblock};
 use crate::name::{Name, Text};
 use crate::state::Role;
 use core::fmt;
@@ -106,8 +107,25 @@ pub enum Heard {
 pub struct Peer {
     /// This machine's generations, with the base it noted for the other one.
     pub mine: Generations,
+    /// If it can't be asked, it may have taken over; see [`silence_counts`].
+    pub counts: bool,
     /// What came of asking it.
     pub heard: Heard,
+}
+
+/// Whether a machine that can't be asked may have taken over, so that this one is not the source by itself. One that was
+/// source counts those of which it does not know that they were left behind; a target counts its source, noted in the first
+/// place, which knows of the others.
+#[must_use]
+pub fn silence_counts(sb: &Superblock, place: LegNumber) -> bool {
+    let was_source = sb.role == Role::Source || sb.flags.contains(MetaFlags::LAST_OWNER);
+    let may_be_in_step =
+        |peer: &crate::meta::Peer| !peer.is_free() && (peer.base == 0 || peer.flags.contains(PeerFlags::FOLLOWING));
+    if was_source {
+        sb.peers.get(place.index()).is_some_and(may_be_in_step)
+    } else {
+        place == LegNumber::FIRST
+    }
 }
 
 /// Why a mirror does not come into service.
@@ -271,7 +289,8 @@ pub fn start_decide(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Deci
         return overruled(facts, mode, objection, peer);
     }
     let answered = peers.iter().any(|peer| matches!(peer.heard, Heard::Answer(_)));
-    if answered || peers.is_empty() {
+    let silent = peers.iter().any(|peer| peer.counts && peer.heard == Heard::Nothing);
+    if (answered && !silent) || peers.is_empty() {
         return Decision::source(false);
     }
     if facts.warm {
@@ -363,8 +382,9 @@ fn forced(facts: &StartFacts, mode: StartMode, peers: &[Peer]) -> Decision {
         _ if !entitled && !facts.overridden => Decision::refuse(StartRefusal::NeverOwner(mirror)),
         _ => {
             let answered = peers.iter().any(|peer| matches!(peer.heard, Heard::Answer(_)));
+            let silent = peers.iter().any(|peer| peer.counts && peer.heard == Heard::Nothing);
             // Nor does its role tell that nobody else took over: it was not in service.
-            let mut decision = Decision::source(!answered && !peers.is_empty());
+            let mut decision = Decision::source((silent || !answered) && !peers.is_empty());
             decision.clear = decision.clear.with(MetaFlags::SPLIT_BRAIN, mode == StartMode::Keep);
             decision
         }

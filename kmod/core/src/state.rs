@@ -103,6 +103,40 @@ shown_enum! {
     }
 }
 
+shown_enum! {
+    /// What becomes of a write that an asynchronous leg has no room for.
+    Congestion {
+        /// It waits until the target has confirmed others.
+        Block = 0, "Block";
+        /// The leg is given up for a while, and catches up by a resync.
+        Behind = 1, "Behind";
+    }
+}
+
+shown_enum! {
+    /// What becomes of a source's disk that fails.
+    OnIoError {
+        /// It is given up, and the mirror goes on with the targets that are in step.
+        Detach = 0, "Detach";
+        /// The application gets the error.
+        PassOn = 1, "Pass On";
+    }
+}
+
+shown_enum! {
+    /// How the disk of a source stands.
+    DiskState {
+        /// It is in use.
+        Attached = 0, "In Use";
+        /// It failed and was given up; the targets in step have the data.
+        Detached = 1, "Failed";
+        /// The same, and no target is in step: reads and writes fail.
+        Lost = 2, "Failed, no copy in step";
+        /// One was put in, which gets all data from a target in step.
+        Rebuilding = 3, "Rebuilding";
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +152,8 @@ mod tests {
         assert_eq!(Role::from_number(3), None);
         assert_eq!(LegState::from_number(4), None);
         assert_eq!(Replication::from_number(u32::MAX), None);
+        assert_eq!(Congestion::from_number(2), None);
+        assert_eq!(OnIoError::from_number(2), None);
+        assert_eq!(DiskState::from_number(4), None);
     }
 }

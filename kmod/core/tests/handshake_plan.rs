@@ -38,6 +38,7 @@ fn source() -> SourceFacts {
         mine: at(5, 0, 4),
         known_node: TARGET,
         known_instance: RUN,
+        shared: false,
         prepared: false,
         is_new: false,
         paused: false,
@@ -111,10 +112,21 @@ fn promised(facts: &SourceFacts, welcome: &Welcome, relation: Relation) -> Plan 
         copying,
         merge_map: has(WelcomeFlags::HAS_MAP),
         distrust: copying != Copying::Everything && facts.known_instance != RUN,
+        // What another source brought there need not be copied once more; an operator who wants a copy gets one.
+        compare: copying == Copying::Everything
+            && !facts.full
+            && facts.known_node != OTHER
+            && matches!(relation, Same | PeerOlder | PeerFar),
+        // A half-made copy, or none, is told that it is one, whatever is marked.
+        covered: copying == Copying::Marked && relation != PeerFresh && !has(WelcomeFlags::INCONSISTENT),
+        // Only what the target holds is known, not where that is held, too.
+        begins: facts.shared
+            || !matches!(relation, PeerFresh | Same | PeerOlder | PeerFar)
+            || (facts.mine.base == 0 && facts.known_node != NO_ID && (facts.known_node == OTHER || relation != Same)),
     })
 }
 
-/// All 10 * 3 * 3 * 2^9 combinations of what the plan depends on. Covers: S24, S25, S178, S270.
+/// All 10 * 3 * 3 * 2^10 combinations of what the plan depends on. Covers: S24, S25, S110, S178, S270.
 #[test]
 fn the_plan_keeps_its_promise_in_every_combination() {
     let mut seen = [0u32; 4];
@@ -122,7 +134,7 @@ fn the_plan_keeps_its_promise_in_every_combination() {
         assert_eq!(relation(&mine, &theirs), expected);
         for known_node in [NO_ID, TARGET, OTHER] {
             for known_instance in [NO_ID, RUN, OTHER] {
-                for bits in 0u32..1 << 9 {
+                for bits in 0u32..1 << 10 {
                     let bit = |number: u32| bits >> number & 1 == 1;
                     let facts = SourceFacts {
                         mine,
@@ -131,6 +143,7 @@ fn the_plan_keeps_its_promise_in_every_combination() {
                         paused: bit(0),
                         full: bit(1),
                         prepared: bit(2),
+                        shared: bit(9),
                         is_new: bit(3),
                         ..source()
                     };
@@ -164,6 +177,9 @@ const MARKED: Agreement = Agreement {
     copying: Copying::Marked,
     merge_map: false,
     distrust: false,
+    compare: false,
+    covered: true,
+    begins: false,
 };
 
 #[test]
@@ -171,6 +187,9 @@ fn a_target_that_says_fresh_is_fresh_whatever_generation_it_names() {
     let flags = WelcomeFlags::FRESH;
     let expected = Agreement {
         copying: Copying::Everything,
+        covered: false,
+        // What it held before may be elsewhere.
+        begins: true,
         ..MARKED
     };
     assert_eq!(
@@ -186,7 +205,11 @@ fn an_interrupted_resync_goes_on_with_the_marks() {
         flags: WelcomeFlags::INCONSISTENT,
         ..welcome()
     };
-    assert_eq!(source_decide(&source(), &welcome), Plan::Agree(MARKED));
+    let expected = Agreement {
+        covered: false,
+        ..MARKED
+    };
+    assert_eq!(source_decide(&source(), &welcome), Plan::Agree(expected));
 }
 
 /// Covers: S56.
@@ -218,6 +241,7 @@ fn after_a_fork_the_marks_of_both_sides_are_copied() {
     };
     let expected = Agreement {
         merge_map: true,
+        begins: true,
         ..MARKED
     };
     assert_eq!(source_decide(&facts, &theirs), Plan::Agree(expected));
@@ -227,6 +251,8 @@ fn after_a_fork_the_marks_of_both_sides_are_copied() {
     };
     let expected = Agreement {
         copying: Copying::Everything,
+        covered: false,
+        begins: true,
         ..MARKED
     };
     assert_eq!(source_decide(&facts, &without_map), Plan::Agree(expected));

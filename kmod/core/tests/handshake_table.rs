@@ -18,6 +18,7 @@ use netraid_core::wire::*;
 const MIRROR: Id = [1; 16];
 const SOURCE: Id = [2; 16];
 const OTHER: Id = [3; 16];
+const ADAM: Id = [5; 16];
 const RUN: Id = [4; 16];
 
 fn name(text: &str) -> Name {
@@ -53,7 +54,10 @@ fn target() -> TargetFacts {
     TargetFacts {
         role: Role::Target,
         mirror_name: name("data"),
+        local_name: name("data"),
         node_name: name("adam"),
+        node_uuid: ADAM,
+        same_machine: false,
         mirror_uuid: Some(MIRROR),
         disk_size: 1 << 30,
         logical_block_size: 512,
@@ -95,10 +99,11 @@ fn refusal(facts: &TargetFacts, hello: &Hello) -> (RefuseCode, String) {
 type Fault = (RefuseCode, fn(&mut TargetFacts, &mut Hello));
 
 /// The questions in the order of the table.
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 10] = [
     (RefuseCode::Malformed, |_, hello| hello.timeout_ms = 0),
     (RefuseCode::OtherMirror, |facts, _| facts.mirror_name = name("other")),
     (RefuseCode::OtherUuid, |facts, _| facts.mirror_uuid = Some(OTHER)),
+    (RefuseCode::SameMachine, |facts, _| facts.node_uuid = SOURCE),
     (RefuseCode::NotTarget, |facts, _| facts.role = Role::Source),
     (RefuseCode::Taken, |facts, _| facts.connected = connected(OTHER)),
     (RefuseCode::TooSmall, |facts, _| facts.disk_size -= 512),
@@ -181,6 +186,45 @@ fn the_same_machine_replaces_its_dead_connection() {
             ..ACCEPT
         }))
     );
+}
+
+#[test]
+fn a_source_on_the_same_machine_needs_permission() {
+    let facts = TargetFacts {
+        node_uuid: SOURCE,
+        ..target()
+    };
+    let (code, reason) = refusal(&facts, &hello());
+    assert_eq!(code, RefuseCode::SameMachine);
+    assert!(
+        reason.contains("--same-machine") && reason.contains("machine-id"),
+        "{reason}"
+    );
+    let permitted = TargetFacts {
+        same_machine: true,
+        ..facts
+    };
+    assert_eq!(target_decide(&permitted, &hello()), Ok(Verdict::Accept(ACCEPT)));
+    // The permission holds for nothing else.
+    let (code, _) = refusal(
+        &TargetFacts {
+            mirror_uuid: Some(OTHER),
+            ..permitted
+        },
+        &hello(),
+    );
+    assert_eq!(code, RefuseCode::OtherUuid);
+}
+
+#[test]
+fn what_the_source_is_told_to_do_there_has_the_name_there() {
+    let facts = TargetFacts {
+        local_name: name("copy"),
+        mine: at(6, 0, 5),
+        ..target()
+    };
+    let (_, reason) = refusal(&facts, &hello());
+    assert!(reason.contains("resolve copy --keep eve"), "{reason}");
 }
 
 #[test]

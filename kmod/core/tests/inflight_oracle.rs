@@ -15,6 +15,10 @@ use proptest::test_runner::FileFailurePersistence;
 #[derive(Clone, Debug)]
 enum Op {
     Insert(u64, u64),
+    /// As above, for one that also waits for those that were passed.
+    InsertLast(u64, u64),
+    /// Passes one of those under way, which only works where it has started.
+    Pass(prop::sample::Index),
     /// Removes one of the requests under way, started or not.
     Remove(prop::sample::Index),
     /// Removes one of those that have started, as the module does.
@@ -25,6 +29,8 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (0u64..40, 0u64..12).prop_map(|(start, len)| Op::Insert(start, start + len)),
+        2 => (0u64..40, 0u64..12).prop_map(|(start, len)| Op::InsertLast(start, start + len)),
+        3 => any::<prop::sample::Index>().prop_map(Op::Pass),
         1 => Just(Op::Insert(u64::MAX - 1, u64::MAX)),
         1 => Just(Op::Insert(20, 10)),
         1 => any::<prop::sample::Index>().prop_map(Op::Remove),
@@ -40,6 +46,8 @@ struct Known {
     start: u64,
     end: u64,
     started: bool,
+    passed: bool,
+    last: bool,
 }
 
 /// Whether two ranges share a number, found by looking.
@@ -49,8 +57,10 @@ fn overlap(a: (u64, u64), b: (u64, u64)) -> bool {
 
 fn blocked(known: &[Known], index: usize) -> bool {
     let own = (known[index].start, known[index].end);
+    let in_its_way = |earlier: &&Known| known[index].last || !earlier.passed;
     known[..index]
         .iter()
+        .filter(in_its_way)
         .any(|earlier| overlap((earlier.start, earlier.end), own))
 }
 
@@ -69,14 +79,25 @@ proptest! {
         let mut known: Vec<Known> = Vec::new();
         for op in ops {
             match op {
-                Op::Insert(start, end) => match inflight.insert(start, end) {
-                    None => prop_assert_eq!(known.len(), capacity),
-                    Some((slot, now)) => {
-                        prop_assert!(known.iter().all(|other| other.slot != slot), "a slot is used once");
-                        known.push(Known { slot, start, end, started: now });
-                        prop_assert_eq!(now, !blocked(&known, known.len() - 1));
+                Op::Insert(start, end) | Op::InsertLast(start, end) => {
+                    let last = matches!(op, Op::InsertLast(..));
+                    let inserted = if last { inflight.insert_last(start, end) } else { inflight.insert(start, end) };
+                    match inserted {
+                        None => prop_assert_eq!(known.len(), capacity),
+                        Some((slot, now)) => {
+                            prop_assert!(known.iter().all(|other| other.slot != slot), "a slot is used once");
+                            known.push(Known { slot, start, end, started: now, passed: false, last });
+                            prop_assert_eq!(now, !blocked(&known, known.len() - 1));
+                        }
                     }
-                },
+                }
+                Op::Pass(index) if !known.is_empty() => {
+                    let index = index.index(known.len());
+                    let one = &mut known[index];
+                    prop_assert_eq!(inflight.pass(one.slot), one.started && !one.passed);
+                    one.passed |= one.started;
+                }
+                Op::Pass(_) => {}
                 Op::Remove(index) if !known.is_empty() => {
                     let gone = known.remove(index.index(known.len()));
                     prop_assert!(inflight.remove(gone.slot));
@@ -144,6 +165,30 @@ fn what_becomes_ready_at_different_times_comes_in_order_of_arrival() {
     inflight.remove(a);
     assert_eq!(inflight.pop_ready(), Some(waits_for_a));
     assert_eq!(inflight.pop_ready(), Some(waits_for_b));
+}
+
+/// Covers: S38.
+#[test]
+fn what_was_passed_is_in_the_way_of_copies_alone() {
+    let mut inflight = Inflight::new(vec![Entry::default(); 5]);
+    let (early, _) = inflight.insert(0, 10).unwrap();
+    let (waits, now) = inflight.insert(5, 6).unwrap();
+    assert!(!now);
+    let (copy, now) = inflight.insert_last(0, 10).unwrap();
+    assert!(!now);
+    assert!(!inflight.pass(waits), "it has not started");
+    assert!(inflight.pass(early));
+    assert!(!inflight.pass(early), "once is enough");
+    assert_eq!(inflight.pop_ready(), Some(waits));
+    assert!(inflight.insert(20, 30).unwrap().1);
+    inflight.remove(waits);
+    assert_eq!(inflight.pop_ready(), None, "the copy waits for the one that was passed");
+    let (behind, now) = inflight.insert(0, 1).unwrap();
+    assert!(!now, "and who comes after the copy waits for the copy");
+    inflight.remove(early);
+    assert_eq!(inflight.pop_ready(), Some(copy));
+    inflight.remove(copy);
+    assert_eq!(inflight.pop_ready(), Some(behind));
 }
 
 #[test]

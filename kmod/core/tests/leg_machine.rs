@@ -57,6 +57,46 @@ fn every_state_can_be_left_by_stop_and_leads_back_to_an_attempt_after_a_loss() {
     }
 }
 
+/// Only a leg that is in step can fall behind: in any other state nobody waits for it, or the resync has to come to its
+/// end first. The attempt to catch up follows by the timer, and ends in step. Covers: S45.
+#[test]
+fn only_a_leg_in_step_falls_behind_and_it_catches_up() {
+    for state in ALL_STATES {
+        for paused in [false, true] {
+            let mut machine = Machine::in_state(state, paused);
+            let actions = machine.on_event(Event::Congested);
+            if state == State::Synced {
+                assert_eq!(machine.state(), State::Waiting);
+                let wanted = [
+                    Action::StopResync,
+                    Action::Close,
+                    Action::Abandon,
+                    Action::ArmBehind,
+                    Action::Notify,
+                ];
+                assert!(actions.iter().eq(wanted));
+            } else {
+                assert_eq!(machine.state(), state);
+                assert_eq!(actions.iter().count(), 0, "{state:?}");
+            }
+        }
+    }
+    let mut machine = Machine::in_state(State::Synced, false);
+    let back = [
+        Event::Congested,
+        Event::Timer,
+        Event::Connected,
+        HELLO,
+        Event::LiveDirty,
+        Event::Clean,
+        Event::DoneAcked,
+    ];
+    for event in back {
+        machine.on_event(event);
+    }
+    assert_eq!(machine.view(), LegState::FullyOperational);
+}
+
 /// A fresh leg connects, copies and is then in sync. Covers: S20, S23.
 #[test]
 fn a_fresh_leg_marks_everything_and_ends_fully_operational() {

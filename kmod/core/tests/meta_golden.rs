@@ -167,6 +167,15 @@ fn the_fields_of_a_superblock_are_where_the_tables_say() {
     assert_eq!(field(&block, 0, 176, 4), [5, 0, 0, 0]);
     assert_eq!(field(&block, 0, 192, 5), b"data\0");
     assert_eq!(field(&block, 0, 256, 252), [0; 252]);
+    let copy = Superblock {
+        source_name: Name::new("eve-data").unwrap(),
+        ..superblock()
+    };
+    let mut named = [0; BLOCK_LEN];
+    copy.encode(&mut named);
+    assert_eq!(field(&named, 0, 28, 2), [4, 8]);
+    assert_eq!(field(&named, 0, 256, 9), b"eve-data\0");
+    assert_eq!(field(&named, 0, 320, 188), [0; 188]);
     assert_eq!(field(&block, 1, 32, 16), peer.uuid);
     assert_eq!(field(&block, 1, 48, 16), peer.instance);
     assert_eq!(field(&block, 1, 64, 8), peer.base.to_le_bytes());
@@ -200,7 +209,7 @@ fn the_fields_of_a_map_are_where_the_table_says() {
 #[test]
 fn the_bits_of_the_flags_are_fixed() {
     let bits: Vec<u32> = MetaFlags::ALL.iter().map(|(flag, _)| flag.bits()).collect();
-    assert_eq!(bits, (0..11).map(|bit| 1 << bit).collect::<Vec<u32>>());
+    assert_eq!(bits, (0..16).map(|bit| 1 << bit).collect::<Vec<u32>>());
     assert_eq!(MetaFlags::from_bits(1 << 31).words().count(), 0);
     let words: Vec<_> = superblock().flags.words().collect();
     assert_eq!(words, ["last owner", "stopped by an operator"]);

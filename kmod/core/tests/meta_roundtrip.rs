@@ -96,6 +96,12 @@ fn superblock() -> impl Strategy<Value = Superblock> {
                     mirror_uuid,
                     node_uuid,
                     name: Name::new(&name).unwrap(),
+                    // Every other mirror has another name elsewhere.
+                    source_name: if flags & 1 == 0 {
+                        Name::EMPTY
+                    } else {
+                        Name::truncated(&name.chars().rev().filter(|c| c.is_alphanumeric()).collect::<String>())
+                    },
                     size: sizes.0,
                     chunk_size: sizes.1,
                     role,

@@ -89,6 +89,13 @@ fn impossible_values_are_refused_by_name() {
         };
         assert_eq!(refused(named), MetaError::Inconsistent("the name"));
     }
+    for name in ["-x", "a/b"] {
+        let named = Superblock {
+            source_name: Name::new(name).unwrap(),
+            ..superblock(1)
+        };
+        assert_eq!(refused(named), MetaError::Inconsistent("the name for other machines"));
+    }
     let mut peer = superblock(1);
     peer.peers[3].ip_len = 5;
     assert_eq!(refused(peer), MetaError::Inconsistent("the length of a peer's address"));
@@ -96,12 +103,27 @@ fn impossible_values_are_refused_by_name() {
     assert_eq!(role, MetaError::Inconsistent("the role"));
     let name_len = Superblock::decode(&with_bytes(28, &[65])).unwrap_err();
     assert_eq!(name_len, MetaError::Inconsistent("the name"));
+    let name_len = Superblock::decode(&with_bytes(29, &[65])).unwrap_err();
+    assert_eq!(name_len, MetaError::Inconsistent("the name for other machines"));
+}
+
+#[test]
+fn a_mirror_has_its_own_name_elsewhere_unless_another_one_is_given() {
+    let data = superblock(1);
+    assert_eq!(data.wire_name(), data.name);
+    let copy = Superblock {
+        source_name: Name::new("data").unwrap(),
+        name: Name::new("copy").unwrap(),
+        ..data
+    };
+    assert_eq!(copy.wire_name().as_str(), "data");
+    assert_eq!(Superblock::decode(&encoded(&copy)), Ok(copy));
 }
 
 #[test]
 fn what_later_versions_may_add_is_ignored_or_kept() {
     // Reserved bytes of sector 0.
-    assert_eq!(Superblock::decode(&with_bytes(300, &[9; 16])), Ok(superblock(1)));
+    assert_eq!(Superblock::decode(&with_bytes(320, &[9; 16])), Ok(superblock(1)));
     let flags = MetaFlags::from_bits(0xffff_0000);
     let kept = Superblock::decode(&with_bytes(88, &flags.bits().to_le_bytes())).unwrap();
     assert_eq!(kept.flags, flags);
@@ -266,8 +288,17 @@ fn every_slot_has_its_map() {
 
 /// Covers: S43.
 #[test]
-fn an_async_limit_counts_only_above_two() {
-    for (stored, effective) in [(0, 256), (1, 256), (2, 256), (3, 3), (256, 256), (u32::MAX, u32::MAX)] {
+fn an_async_limit_counts_above_two_and_up_to_the_most_there_can_be() {
+    for (stored, effective) in [
+        (0, 256),
+        (1, 256),
+        (2, 256),
+        (3, 3),
+        (256, 256),
+        (4096, 4096),
+        (4097, 4096),
+        (u32::MAX, 4096),
+    ] {
         assert_eq!(effective_async_limit(stored), effective);
     }
 }
@@ -278,5 +309,49 @@ fn every_error_is_a_sentence() {
     for error in [Blank, NotMetadata, Damaged, NewerVersion(7), Inconsistent("the role")] {
         let text = error.to_string();
         assert!(text.starts_with(char::is_lowercase) && text.contains(';'), "{text}");
+    }
+}
+
+#[test]
+fn a_disk_that_was_given_up_holds_nothing_and_makes_no_source() {
+    use netraid_core::ownership::{start_decide, StartFacts, StartMode, StartPlan};
+    use netraid_core::state::Role;
+    let before = Superblock {
+        role: Role::Source,
+        current: 7,
+        history: [5; HISTORY],
+        flags: MetaFlags::LAST_OWNER
+            .with(MetaFlags::NEW, true)
+            .with(MetaFlags::PREPARED, true)
+            .with(MetaFlags::ASYNC, true),
+        ..superblock(1)
+    };
+    let mut kept = before.clone();
+    kept.forget_lost_disk();
+    assert_eq!(kept, before);
+    let mut lost = before;
+    lost.flags.set(MetaFlags::DETACHED, true);
+    lost.flags.set(MetaFlags::INCONSISTENT, true);
+    // In service the generation is that of the targets; what the next start reads is what was forgotten.
+    assert_eq!(lost.current, 7);
+    lost.forget_lost_disk();
+    assert_eq!((lost.current, lost.history), (0, [0; HISTORY]));
+    assert_eq!(lost.flags, MetaFlags::INCONSISTENT.with(MetaFlags::ASYNC, true));
+    let again = lost.clone();
+    lost.forget_lost_disk();
+    assert_eq!(lost, again);
+    for mode in StartMode::ALL {
+        for overridden in [false, true] {
+            let facts = StartFacts {
+                mirror: lost.name,
+                role: lost.role,
+                flags: lost.flags,
+                has_data: lost.current != 0,
+                warm: true,
+                overridden,
+            };
+            let decision = start_decide(&facts, mode, &[]);
+            assert_ne!(decision.plan, StartPlan::Source, "{mode:?} {overridden}");
+        }
     }
 }

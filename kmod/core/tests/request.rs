@@ -3,7 +3,10 @@
 //! The part of a request on a leg, and the queue that feeds the sending thread.
 
 use netraid_core::fifo::Fifo;
-use netraid_core::request::{After, Part};
+use netraid_core::{
+    legs::{LegNumber, LegSet},
+    request::{After, Due, Part, Parts, Standing},
+};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -71,6 +74,120 @@ fn a_request_that_differs_is_sent_again() {
     assert!(part.is_pending());
     assert_eq!(part.give_back(), After::Again);
     assert_eq!(part, Part::Queued);
+}
+
+const ONE: LegNumber = LegNumber::FIRST;
+const OTHER: LegNumber = LegNumber::new(6).unwrap();
+
+/// Parts of two legs.
+fn parts(one: Part, other: Part) -> Parts {
+    let mut parts = Parts::one(ONE, one);
+    if other != Part::Done {
+        parts.queue(OTHER);
+        let steps: &[fn(&mut Parts, LegNumber) -> After] = match other {
+            Part::Done | Part::Queued => &[],
+            Part::Sending => &[Parts::take],
+            Part::Sent => &[Parts::take, Parts::give_back],
+            Part::Confirmed => &[Parts::take, Parts::confirm],
+            Part::Abandoned => &[Parts::take, Parts::abandon],
+            Part::Differing => &[Parts::take, Parts::differ],
+        };
+        for step in steps {
+            step(&mut parts, OTHER);
+        }
+    }
+    assert_eq!((parts.of(ONE), parts.of(OTHER)), (one, other));
+    parts
+}
+
+/// The application is told once, never while the local disk is at work or a loss has to go on record first; only an
+/// early end is told before a leg is done, and such a request stays until then; one leg that is waited for is enough to
+/// wait. Covers: S38, S54.
+#[test]
+fn what_is_due_is_defined_in_every_standing() {
+    let all = [false, true];
+    for (one, other) in ALL.into_iter().flat_map(|one| ALL.map(|other| (one, other))) {
+        for bits in 0..32 {
+            let bit = |number: u32| all[usize::from(bits >> number & 1 != 0)];
+            let mut standing = Standing {
+                local: bit(0),
+                parked: bit(1),
+                told: bit(2),
+                remote: parts(one, other),
+                ..Standing::default()
+            };
+            standing.early.put(ONE, bit(3));
+            standing.early.put(OTHER, bit(4));
+            let may_wait = |part: Part, early: bool| part == Part::Done || early;
+            let wanted = if standing.local || standing.parked {
+                Due::Nothing
+            } else if one == Part::Done && other == Part::Done {
+                Due::Leave
+            } else if may_wait(one, bit(3)) && may_wait(other, bit(4)) && !standing.told {
+                Due::Tell
+            } else {
+                Due::Nothing
+            };
+            assert_eq!(standing.due(), wanted, "{standing:?}");
+            let told = Standing { told: true, ..standing };
+            assert_ne!(told.due(), Due::Tell, "it is told twice");
+        }
+    }
+}
+
+/// From its beginning to its end, in whatever order its parts end, a request is told exactly once, and an early one
+/// never waits for the leg. Covers: S35, S38.
+#[test]
+fn a_request_is_told_once_whatever_the_order_of_events() {
+    type Event = fn(&mut Standing);
+    let events: [Event; 5] = [
+        |it| it.local = false,
+        |it| {
+            it.remote.take(ONE);
+        },
+        |it| {
+            it.remote.give_back(ONE);
+        },
+        |it| {
+            it.remote.confirm(ONE);
+        },
+        |it| {
+            it.remote.abandon(ONE);
+        },
+    ];
+    for early in [false, true] {
+        // Every sequence of six events, those that mean nothing among them.
+        for mut number in 0..5_usize.pow(6) {
+            let mut standing = Standing {
+                local: true,
+                early: if early { LegSet::of(ONE) } else { LegSet::NONE },
+                remote: Parts::one(ONE, Part::Queued),
+                ..Standing::default()
+            };
+            let mut told = 0;
+            for _ in 0..6 {
+                events[number % 5](&mut standing);
+                number /= 5;
+                match standing.due() {
+                    Due::Nothing => {}
+                    Due::Tell => {
+                        assert!(early && !standing.remote.pending().is_empty());
+                        (standing.told, told) = (true, told + 1);
+                    }
+                    Due::Leave => {
+                        told += usize::from(!standing.told);
+                        assert_eq!(told, 1);
+                        break;
+                    }
+                }
+                assert!(told <= 1);
+                assert!(
+                    !early || standing.local || told == 1,
+                    "an early one waits: {standing:?}"
+                );
+            }
+        }
+    }
 }
 
 proptest! {

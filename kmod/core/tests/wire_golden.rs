@@ -102,10 +102,10 @@ fn message(mut header: Header, payload: &[u8]) -> Vec<u8> {
     [&header.encode(), payload].concat()
 }
 
-/// A message of each kind.
+/// A message of each kind, and those that begin an epoch.
 fn messages() -> Vec<(Kind, Vec<u8>)> {
     let mut buffer = [0; REPLY_MAX_LEN];
-    Kind::ALL
+    let mut all: Vec<(Kind, Vec<u8>)> = Kind::ALL
         .into_iter()
         .map(|kind| {
             let plain = Header::new(kind);
@@ -177,7 +177,17 @@ fn messages() -> Vec<(Kind, Vec<u8>)> {
             };
             (kind, bytes)
         })
-        .collect()
+        .collect();
+    for kind in [Kind::Write, Kind::Flush, Kind::Discard, Kind::Zeroes] {
+        let mut header = Header::new(kind);
+        (header.flags, header.handle, header.seq) = (Flags::BARRIER, 9, 44);
+        if kind.has_range() {
+            (header.offset, header.span) = (1 << 21, 512);
+        }
+        let data: &[u8] = if kind == Kind::Write { &[0x3c; 512] } else { &[] };
+        all.push((kind, message(header, data)));
+    }
+    all
 }
 
 fn written(messages: &[(Kind, Vec<u8>)]) -> String {

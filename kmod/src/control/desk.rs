@@ -9,12 +9,15 @@ use kernel::{
     prelude::*,
     sync::{new_mutex, Arc, Mutex},
 };
-use netraid_core::name::Text;
+use netraid_core::{legs::LegNumber, name::Text};
 
 /// How long the thread sleeps when nothing raises its event; only a safety net.
 const NAP_MS: u32 = 1000;
 
-/// Mirrors whose target asks to take over.
+/// How long a target that asks to take over is waited for until it has confirmed everything; it waits for longer itself.
+const CONFIRM_MS: u64 = 40_000;
+
+/// Mirrors of which a target asks to take over.
 #[pin_data]
 struct Desk {
     #[pin]
@@ -25,7 +28,7 @@ struct Desk {
 
 #[derive(Default)]
 struct Asked {
-    mirrors: KVec<u32>,
+    mirrors: KVec<(u32, LegNumber)>,
     stopping: bool,
 }
 
@@ -78,31 +81,41 @@ fn serve(desk: &Desk) {
                 return;
             }
             let Some(mirror) = next else { break };
-            hand_over(mirror);
+            let (mirror, leg) = mirror;
+            hand_over(mirror, leg);
         }
     }
 }
 
 /// The target of a mirror asks to become its source, see [`crate::leg::SourceConfig`].
-pub(super) fn asked_for(mirror: u32) {
+pub(super) fn asked_for(mirror: u32, leg: LegNumber) {
     let desk = DESK.lock();
     if let Some(thread) = desk.as_ref() {
         // Without memory nobody is answered, and the one who asked gives up after a while.
-        let _ = thread.desk.asked.lock().mirrors.push(mirror, GFP_KERNEL);
+        let _ = thread.desk.asked.lock().mirrors.push((mirror, leg), GFP_KERNEL);
         thread.desk.work.raise();
     }
 }
 
 /// Makes this machine a target, if its device is not in use, and says so to the one who asked.
-fn hand_over(id: u32) {
+fn hand_over(id: u32, asking: LegNumber) {
     let Some(mirror) = registry::by_id(id) else { return };
     let operation = mirror.operation.lock();
-    let leg = mirror.with_source(|source| source.leg.as_ref().map(|handle| handle.leg.clone()));
+    let leg = mirror.with_source(|source| source.legs.get(asking).cloned());
     let Some(leg) = leg.flatten() else { return };
-    let done = match mirror.with_source(|source| source.front.close(false)) {
+    let closed = mirror.with_source(|source| source.front.close(false));
+    // The target is told that it may take over when it has what was acknowledged. While it is waited for the leg may be
+    // lost.
+    let together = matches!(closed, Some(Ok(()))) && leg.is_together();
+    let idle = together && leg.volume.wait_idle_for(CONFIRM_MS);
+    let done = match closed {
         Some(Ok(())) if !leg.is_together() => Err(Text::format(format_args!(
             "mirror {} is not fully operational; wait for that",
             mirror.name
+        ))),
+        Some(Ok(())) if !idle => Err(Text::format(format_args!(
+            "what was written to mirror {} is not confirmed yet; `netraid-ctl status` on {} shows how much, try again later",
+            mirror.name, mirror.node_name
         ))),
         Some(Ok(())) => Ok(()),
         Some(Err(opens)) => Err(Text::format(format_args!(

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use kernel::prelude::*;
-use netraid_core::{meta::MetaFlags, state::Replication};
+use netraid_core::{meta::MetaFlags, state::OnIoError};
 
 /// Writes a mirror with its legs; `event_seq` is the number of the last event that is in it.
 pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq: u64) -> Result {
@@ -23,7 +23,7 @@ pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq:
         msg.bytes(uapi::NETRAID_A_MIRROR_UUID, &uuid)?;
     }
     msg.u32(uapi::NETRAID_A_MIRROR_ROLE, view.role.number())?;
-    msg.text(uapi::NETRAID_A_MIRROR_DISK, display(&mirror.disk))?;
+    msg.text(uapi::NETRAID_A_MIRROR_DISK, display(&mirror.disk()))?;
     msg.uint(uapi::NETRAID_A_MIRROR_SIZE, view.size)?;
     if let Some(geometry) = standing.geometry {
         msg.u32(uapi::NETRAID_A_MIRROR_CHUNK_SIZE, geometry.chunk_size())?;
@@ -44,7 +44,7 @@ pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq:
     msg.u32(uapi::NETRAID_A_MIRROR_OPEN_COUNT, view.open_count)?;
     msg.flag(uapi::NETRAID_A_MIRROR_DEVICE_PRESENT, view.device_present)?;
     msg.uint(uapi::NETRAID_A_MIRROR_EVENT_SEQ, event_seq)?;
-    if let Some(status) = &view.leg {
+    for status in view.legs.iter() {
         msg.nest(uapi::NETRAID_A_MIRROR_LEG, |msg| leg(msg, status))?;
     }
     if let Some(dirty_chunks) = view.dirty_chunks {
@@ -59,7 +59,20 @@ pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq:
         msg.uint(uapi::NETRAID_A_MIRROR_REPAIRED_BYTES, reads.repaired_bytes)?;
         msg.uint(uapi::NETRAID_A_MIRROR_REPAIR_ERRORS, reads.repair_errors)?;
     }
+    if let Some((state, rebuilt)) = view.disk_state {
+        msg.u32(uapi::NETRAID_A_MIRROR_DISK_STATE, state.number())?;
+        msg.uint(uapi::NETRAID_A_MIRROR_REBUILT_BYTES, rebuilt)?;
+    }
+    let policy = if standing.flags.contains(MetaFlags::PASS_ON) {
+        OnIoError::PassOn
+    } else {
+        OnIoError::Detach
+    };
+    msg.u32(uapi::NETRAID_A_MIRROR_ON_IO_ERROR, policy.number())?;
     flags(msg, standing.flags)?;
+    if !standing.source_name.is_empty() {
+        msg.text(uapi::NETRAID_A_MIRROR_SOURCE_NAME, standing.source_name.as_str())?;
+    }
     msg.uint(uapi::NETRAID_A_MIRROR_GENERATION, standing.generation)?;
     msg.uint(uapi::NETRAID_A_MIRROR_RESYNC_RATE, standing.resync_rate)?;
     msg.u32(uapi::NETRAID_A_MIRROR_ASYNC_LIMIT, standing.async_limit)?;
@@ -79,6 +92,8 @@ fn flags(msg: &mut Message, flags: MetaFlags) -> Result {
         (uapi::NETRAID_A_MIRROR_YIELDED, MetaFlags::YIELDED),
         (uapi::NETRAID_A_MIRROR_NO_BITMAP, MetaFlags::NO_BITMAP),
         (uapi::NETRAID_A_MIRROR_STOPPED, MetaFlags::STOPPED),
+        (uapi::NETRAID_A_MIRROR_ASYNC_PERMITTED, MetaFlags::ASYNC),
+        (uapi::NETRAID_A_MIRROR_SAME_MACHINE, MetaFlags::SAME_MACHINE),
     ];
     for (attribute, flag) in shown {
         msg.flag(attribute, flags.contains(flag))?;
@@ -108,7 +123,7 @@ fn leg(msg: &mut Message, leg: &LegStatus) -> Result {
     }
     msg.u32(uapi::NETRAID_A_LEG_STATE, leg.state.number())?;
     msg.u32(uapi::NETRAID_A_LEG_CONNECTION, leg.connection.number())?;
-    msg.u32(uapi::NETRAID_A_LEG_REPLICATION, Replication::Synchronous.number())?;
+    msg.u32(uapi::NETRAID_A_LEG_REPLICATION, leg.replication.number())?;
     msg.u32(uapi::NETRAID_A_LEG_HEARTBEAT_MS, leg.timing.heartbeat_ms)?;
     msg.u32(uapi::NETRAID_A_LEG_TIMEOUT_MS, leg.timing.timeout_ms)?;
     if !leg.reason.is_empty() {
@@ -137,5 +152,16 @@ fn leg(msg: &mut Message, leg: &LegStatus) -> Result {
     msg.uint(uapi::NETRAID_A_LEG_SKIPPED_BYTES, leg.skipped_bytes)?;
     msg.uint(uapi::NETRAID_A_LEG_ZEROED_BYTES, leg.zeroed_bytes)?;
     msg.flag(uapi::NETRAID_A_LEG_CHECKSUMS, leg.checksums)?;
-    msg.flag(uapi::NETRAID_A_LEG_NO_CHECKSUMS, leg.no_checksums)
+    msg.flag(uapi::NETRAID_A_LEG_NO_CHECKSUMS, leg.no_checksums)?;
+    let Some(unconfirmed) = leg.unconfirmed else {
+        return Ok(());
+    };
+    msg.uint(uapi::NETRAID_A_LEG_UNCONFIRMED_BYTES, unconfirmed.bytes)?;
+    if let Some(ms) = unconfirmed.oldest_ms {
+        msg.uint(uapi::NETRAID_A_LEG_OLDEST_MS, ms)?;
+    }
+    msg.u32(uapi::NETRAID_A_LEG_UNCONFIRMED, unconfirmed.operations)?;
+    msg.uint(uapi::NETRAID_A_LEG_SYNC_FALLBACKS, unconfirmed.fallbacks)?;
+    msg.u32(uapi::NETRAID_A_LEG_CONGESTION, unconfirmed.congestion.number())?;
+    msg.uint(uapi::NETRAID_A_LEG_FALLS, unconfirmed.falls)
 }

@@ -62,7 +62,7 @@ pub(super) fn demote(request: &Request<'_>, mirror: &Mirror, yields: bool) -> Re
 /// Makes a source whose device is closed a target. Where that fails it is source again.
 pub(super) fn give_way(mirror: &Mirror, net: &NetNs, yields: bool) -> Result {
     let disk = mirror
-        .with_source(|source| source.running.volume.lower.clone())
+        .with_source(|source| source.running.volume.lower().clone())
         .ok_or(EINVAL)?;
     // The port of the door becomes that of the target.
     drop(mirror.take());
@@ -73,12 +73,14 @@ pub(super) fn give_way(mirror: &Mirror, net: &NetNs, yields: bool) -> Result {
             mirror.switch(Active::Target(target), Some(&disk));
             Ok(())
         }
+        // A disk that was given up is never served again.
+        Err(error) if mirror.store().with(|sb| sb.current == 0) => Err(error),
         Err(error) => {
-            let again = mirror.serve_as_source(net, disk.clone(), None)?;
+            let again = mirror.serve_as_source(net, disk.clone(), None, false)?;
             mirror.store().change(|sb| sb.role = Role::Source)?;
             mirror.switch(Active::Source(again), Some(&disk));
-            if let Ok(leg) = legs::add_leg(net, mirror) {
-                leg.begin();
+            if let Ok(added) = legs::add_legs(net, mirror) {
+                legs::begin(&added);
             }
             Err(error)
         }
@@ -89,6 +91,7 @@ pub(super) fn give_way(mirror: &Mirror, net: &NetNs, yields: bool) -> Result {
 pub(super) fn note_target(mirror: &Mirror, yields: bool) -> Result {
     mirror.store().change(|sb| {
         sb.role = Role::Target;
+        sb.forget_lost_disk();
         let over = MetaFlags::STOPPED.with(MetaFlags::CLEAN, true);
         sb.flags = sb.flags.without(over);
         if yields {
@@ -137,8 +140,6 @@ pub(super) fn mirror_switchover(request: &Request<'_>) -> Result {
     };
     drop(operation);
     notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_ROLE_CHANGED, None, &Text::EMPTY);
-    if let Some(leg) = started {
-        leg.begin();
-    }
+    legs::begin(&started);
     Ok(())
 }

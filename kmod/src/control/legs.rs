@@ -3,105 +3,178 @@
 //! The operations of the family on the legs of a mirror, one function each.
 
 use super::{
+    leg_terms::{permits_asynchronous, Terms},
     mirror::Mirror,
     notify::{self, observe},
     operations::operate,
-    params,
+    prepared,
 };
-use crate::sys::errno::EOPNOTSUPP;
 use crate::{
     leg::{SourceConfig, SourceHandle, SourceLeg, Timing},
-    meta::maps::PEER,
+    meta::{maps::LegMaps, Store},
     sys::{
         bind as uapi,
         genl::{Request, Writer},
         net::{Address, NetNs},
     },
+    volume::Volume,
 };
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::Event,
-    meta::{MetaFlags, Peer, PeerFlags},
+    legs::{LegNumber, MAX_LEGS},
+    meta::{effective_async_limit, places, MetaFlags, Peer, PeerFlags},
     name::Text,
-    state::LegState,
+    state::{Congestion, LegState, Replication},
 };
-
-/// The number of the only network leg in this version.
-const LEG: u32 = 1;
 
 /// Extends a mirror to another machine.
 pub(super) fn leg_new(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
-    let name = mirror.name;
-    let Some(nest) = request.nest(uapi::NETRAID_A_MIRROR_LEG) else {
-        return Err(request.refuse_attr(
-            uapi::NETRAID_A_MIRROR_LEG,
-            EINVAL,
-            format_args!("the leg is missing; give address and port of the target"),
-        ));
-    };
-    let (address, timing) = params::address(request, &params::OF_LEG, |id| nest.u32(id), |id| nest.bytes(id))?;
-    if nest
-        .u32(uapi::NETRAID_A_LEG_REPLICATION)
-        .is_some_and(|replication| replication != 0)
-    {
-        return Err(request.refuse(
-            EOPNOTSUPP,
-            format_args!("only synchronous replication is offered in this version"),
-        ));
+    if mirror.with_source(|_| ()).is_none() {
+        let place = prepared::note(request, &mirror)?;
+        drop(operation);
+        return reply_added(request, &mirror, place);
     }
-    let taken = mirror
-        .with_source(|source| source.leg.as_ref().map(|handle| handle.leg.address()))
-        .ok_or_else(|| not_source(request, &mirror))?;
-    if let Some(other) = taken {
-        return Err(request.refuse(
-            EEXIST,
-            format_args!("mirror '{name}' is extended to {other} already, and has room for one target in this version; unextend it first"),
-        ));
-    }
+    refuse_without_disk(request, &mirror, None, false)?;
+    let terms = Terms::of(request, &mirror, permits_asynchronous(&mirror))?;
+    let place = free_place(request, &mirror, &terms.address)?;
+    let no_full_sync = request.flag(uapi::NETRAID_A_MIRROR_NO_FULL_SYNC);
+    make_room(request, &mirror, place)?;
     let noted = mirror.store().change(|sb| {
         sb.flags.set(
             MetaFlags::PREPARED,
-            request.flag(uapi::NETRAID_A_MIRROR_NO_FULL_SYNC) || sb.flags.contains(MetaFlags::PREPARED),
+            no_full_sync || sb.flags.contains(MetaFlags::PREPARED),
         );
-        if let Some(peer) = sb.peers.get_mut(PEER) {
-            address.to_peer(peer);
-            peer.heartbeat_ms = timing.heartbeat_ms;
-            peer.timeout_ms = timing.timeout_ms;
-            peer.flags.set(PeerFlags::PAUSED, false);
-            peer.flags
-                .set(PeerFlags::NO_CHECKSUMS, nest.flag(uapi::NETRAID_A_LEG_NO_CHECKSUMS));
+        if let Some(peer) = sb.peers.get_mut(place.index()) {
+            terms.put(peer);
         }
     });
     noted.map_err(|error| mirror.unwritable(request, error))?;
-    let leg = add_leg(&request.net()?, &mirror)?;
+    let leg = add_leg(&request.net()?, &mirror, place)?;
     drop(operation);
-    notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_LEG_ADDED, Some(LEG), &Text::EMPTY);
+    let id = place.id();
+    notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_LEG_ADDED, Some(id), &Text::EMPTY);
     // Only now, so that nothing is told of a leg before it is added.
     leg.begin();
+    reply_added(request, &mirror, place)
+}
+
+fn reply_added(request: &Request<'_>, mirror: &Mirror, place: LegNumber) -> Result {
     request.reply(uapi::NETRAID_CMD_LEG_NEW, |msg| {
-        msg.text(uapi::NETRAID_A_MIRROR_NAME, name.as_str())?;
-        msg.nest(uapi::NETRAID_A_MIRROR_LEG, |msg| msg.u32(uapi::NETRAID_A_LEG_ID, LEG))
+        msg.text(uapi::NETRAID_A_MIRROR_NAME, mirror.name.as_str())?;
+        msg.nest(uapi::NETRAID_A_MIRROR_LEG, |msg| {
+            msg.u32(uapi::NETRAID_A_LEG_ID, place.id())
+        })
     })
 }
 
-/// Gives a source the leg that its metadata describes; it begins with [`SourceLeg::begin`].
-pub(super) fn add_leg(net: &NetNs, mirror: &Mirror) -> Result<Arc<SourceLeg>> {
+/// The place for a leg to an address.
+fn free_place(request: &Request<'_>, mirror: &Mirror, address: &Address) -> Result<LegNumber> {
+    let name = mirror.name;
+    let taken = |leg: &Arc<SourceLeg>| (leg.number(), leg.address());
+    let double = mirror
+        .with_source(|source| source.legs.iter().map(taken).find(|(_, other)| other == address))
+        .flatten();
+    if let Some((leg, other)) = double {
+        return Err(request.refuse(
+            EEXIST,
+            format_args!(
+                "mirror '{name}' is extended to {other} already (leg {}); unextend that one first",
+                leg.id()
+            ),
+        ));
+    }
+    let taken = mirror.store().with(|sb| places::taken(&sb.peers));
+    LegNumber::all().find(|leg| !taken.contains(*leg)).ok_or_else(|| {
+        request.refuse(
+            E2BIG,
+            format_args!("mirror '{name}' has {MAX_LEGS} targets, and can't have more; unextend one first"),
+        )
+    })
+}
+
+/// Has the volume mark what a new leg misses. Its first leg has a place there already. Of any other one nothing is known,
+/// also where an operator prepared it: what was written since goes unmarked while the other legs have it. It is compared.
+fn make_room(request: &Request<'_>, mirror: &Mirror, place: LegNumber) -> Result {
     let store = mirror.store();
-    let known = store.with(|sb| sb.peers.get(PEER).map(Known::of));
+    if store.with(|sb| places::taken(&sb.peers)).is_empty() {
+        return Ok(());
+    }
+    let volume = mirror
+        .with_source(|source| source.running.volume.clone())
+        .ok_or(EINVAL)?;
+    let maps = LegMaps::unknown(&store, &volume.geometry)?;
+    volume
+        .add_leg(place, maps)
+        .map_err(|error| mirror.unwritable(request, error))
+}
+
+/// Has the legs of a source do as the metadata says.
+pub(super) fn apply_async_limit(mirror: &Mirror) {
+    let store = mirror.store();
+    mirror.with_source(|source| {
+        for leg in source.legs.iter() {
+            set_limit(&source.running.volume, &store, leg.number());
+        }
+    });
+}
+
+fn set_limit(volume: &Volume, store: &Store, leg: LegNumber) {
+    let limit = store.with(|sb| {
+        let peer = sb.peers.get(leg.index());
+        let asynchronous = peer.is_some_and(|peer| peer.replication == Replication::Asynchronous);
+        asynchronous.then(|| effective_async_limit(sb.async_limit))
+    });
+    volume.set_asynchronous(leg, limit);
+}
+
+/// Legs that were added, and have still to begin.
+pub(super) type Added = KVec<Arc<SourceLeg>>;
+
+/// Has legs begin, after it was told that they are there.
+pub(super) fn begin(legs: &Added) {
+    for leg in legs {
+        leg.begin();
+    }
+}
+
+/// Gives a source the legs that its metadata describes; they begin with [`begin`].
+pub(super) fn add_legs(net: &NetNs, mirror: &Mirror) -> Result<Added> {
+    let mut added = Added::new();
+    let wanted = mirror.store().with(|sb| places::taken(&sb.peers));
+    for leg in wanted.iter() {
+        let has_address = mirror
+            .store()
+            .with(|sb| sb.peers.get(leg.index()).is_some_and(|peer| peer.port != 0));
+        if has_address {
+            added.push(add_leg(net, mirror, leg)?, GFP_KERNEL)?;
+        }
+    }
+    Ok(added)
+}
+
+/// Gives a source a leg that its metadata describes; it begins with [`SourceLeg::begin`].
+fn add_leg(net: &NetNs, mirror: &Mirror, number: LegNumber) -> Result<Arc<SourceLeg>> {
+    let store = mirror.store();
+    let known = store.with(|sb| sb.peers.get(number.index()).map(Known::of));
     let Known {
         address,
         timing,
         paused,
         no_checksums,
+        replication,
+        congestion,
     } = known.ok_or(EINVAL)??;
     let config = SourceConfig {
-        id: LEG,
+        number,
         node: mirror.node(),
         listen_port: mirror.state.lock().listen.map_or(0, |(address, _)| address.port),
         address,
         timing,
         no_checksums,
+        replication,
+        congestion,
         net: net.clone(),
         observer: observe,
         handover: super::desk::asked_for,
@@ -109,13 +182,16 @@ pub(super) fn add_leg(net: &NetNs, mirror: &Mirror) -> Result<Arc<SourceLeg>> {
     let volume = mirror
         .with_source(|source| source.running.volume.clone())
         .ok_or(EINVAL)?;
-    volume.forget_counters();
+    volume.forget_counters(number);
+    set_limit(&volume, &store, number);
+    volume.set_congestion(number, congestion);
     let handle = SourceHandle::start(config, volume)?;
     let leg = handle.leg.clone();
     if paused {
         leg.fire(Event::Pause, Some(Text::truncated(PAUSED)));
     }
-    mirror.with_source(|source| source.leg = Some(handle));
+    let old = mirror.with_source(|source| source.legs.put(number, Some(handle)));
+    drop(old);
     Ok(leg)
 }
 
@@ -128,6 +204,8 @@ pub(super) struct Known {
     pub(super) timing: Timing,
     paused: bool,
     no_checksums: bool,
+    replication: Replication,
+    congestion: Congestion,
 }
 
 impl Known {
@@ -145,6 +223,12 @@ impl Known {
             },
             paused: peer.flags.contains(PeerFlags::PAUSED),
             no_checksums: peer.flags.contains(PeerFlags::NO_CHECKSUMS),
+            replication: peer.replication,
+            congestion: if peer.flags.contains(PeerFlags::BEHIND) {
+                Congestion::Behind
+            } else {
+                Congestion::Block
+            },
         })
     }
 }
@@ -159,45 +243,87 @@ pub(super) fn not_source(request: &Request<'_>, mirror: &Mirror) -> Error {
     )
 }
 
-/// The leg a request speaks of: the only one, if it names none.
-fn leg_id(request: &Request<'_>) -> u32 {
-    let nest = request.nest(uapi::NETRAID_A_MIRROR_LEG);
-    nest.and_then(|nest| nest.u32(uapi::NETRAID_A_LEG_ID)).unwrap_or(LEG)
+/// Refuses what can't be done to a leg while the local disk is given up. `alone`: only to the last leg that is in step.
+fn refuse_without_disk(request: &Request<'_>, mirror: &Mirror, leg: Option<LegNumber>, alone: bool) -> Result {
+    let volume = mirror.with_source(|source| source.running.volume.clone());
+    let refused = volume.is_some_and(|volume| match leg {
+        Some(leg) if alone => volume.is_last_copy(leg),
+        _ => volume.is_disk_gone(),
+    });
+    if !refused {
+        return Ok(());
+    }
+    let name = mirror.name;
+    Err(request.refuse(
+        EBUSY,
+        format_args!(
+            "the disk of mirror '{name}' was given up on this machine, and its data is on the targets alone; `netraid-ctl switchover {name}` on one that is in step makes it the source"
+        ),
+    ))
 }
 
-/// Ends a leg.
+/// Ends a leg, or forgets one that was noted for later.
 pub(super) fn leg_del(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
+    if mirror.target().is_some() {
+        let _place = prepared::forget(request, &mirror)?;
+        drop(operation);
+        return Ok(());
+    }
     let leg = find_leg(request, &mirror)?;
-    let old = mirror.with_source(|source| source.leg.take());
+    let number = leg.number();
+    refuse_without_disk(request, &mirror, Some(number), true)?;
+    let old = mirror.with_source(|source| source.legs.put(number, None));
     // Ends its threads, outside the short lock.
     drop(old);
     // What the machine there holds is of the past from now on, whatever is written here. On record before writes that
     // wait for the record of their loss may end.
-    let forgotten = leg.volume.begin_generation(|sb| {
+    let forgotten = leg.volume.begin_generation(number, |sb| {
         sb.flags.set(MetaFlags::PREPARED, false);
-        if let Some(peer) = sb.peers.get_mut(PEER) {
+        if let Some(peer) = sb.peers.get_mut(number.index()) {
             *peer = Peer::FREE;
         }
     });
+    let forgotten = forgotten.and_then(|()| leg.volume.remove_leg(number));
     forgotten.map_err(|error| mirror.unwritable(request, error))?;
     drop(operation);
-    notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_LEG_DELETED, Some(LEG), &Text::EMPTY);
+    notify::tell(
+        &mirror,
+        uapi::NETRAID_EVENT_KIND_LEG_DELETED,
+        Some(number.id()),
+        &Text::EMPTY,
+    );
     Ok(())
 }
 
+/// The number of the leg a request speaks of.
+pub(super) fn named_leg(request: &Request<'_>) -> Option<u32> {
+    let nest = request.nest(uapi::NETRAID_A_MIRROR_LEG)?;
+    nest.u32(uapi::NETRAID_A_LEG_ID)
+}
+
+/// The leg a request speaks of: the only one, if it names none.
 fn find_leg(request: &Request<'_>, mirror: &Mirror) -> Result<Arc<SourceLeg>> {
-    let id = leg_id(request);
-    let leg = mirror
-        .with_source(|source| source.leg.as_ref().map(|handle| handle.leg.clone()))
+    let name = mirror.name;
+    let named = named_leg(request);
+    let (found, several) = mirror
+        .with_source(|source| {
+            let named_one = |leg: &&Arc<SourceLeg>| named.is_none_or(|id| leg.number().id() == id);
+            let mut all = source.legs.iter().filter(named_one).cloned();
+            (all.next(), all.next().is_some())
+        })
         .ok_or_else(|| not_source(request, mirror))?;
-    leg.filter(|_| id == LEG).ok_or_else(|| {
+    if several {
+        return Err(request.refuse(
+            EINVAL,
+            format_args!("mirror '{name}' has several targets; say which leg is meant"),
+        ));
+    }
+    found.ok_or_else(|| {
+        let id = named.unwrap_or(1);
         request.refuse(
             ENOENT,
-            format_args!(
-                "mirror '{}' has no network leg {id}; `netraid-ctl status` lists its legs",
-                mirror.name
-            ),
+            format_args!("mirror '{name}' has no network leg {id}; `netraid-ctl status` lists its legs"),
         )
     })
 }
@@ -206,7 +332,8 @@ fn find_leg(request: &Request<'_>, mirror: &Mirror) -> Result<Arc<SourceLeg>> {
 pub(super) fn leg_pause(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let leg = find_leg(request, &mirror)?;
-    keep_pause(request, &mirror, true)?;
+    refuse_without_disk(request, &mirror, None, false)?;
+    keep_pause(request, &mirror, leg.number(), true)?;
     // What both have by now need not be copied again, should the target be restarted in the pause. Where that can't be
     // made sure, it is.
     let _ = leg.volume.settle();
@@ -219,7 +346,7 @@ pub(super) fn leg_pause(request: &Request<'_>) -> Result {
 pub(super) fn leg_resume(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let leg = find_leg(request, &mirror)?;
-    keep_pause(request, &mirror, false)?;
+    keep_pause(request, &mirror, leg.number(), false)?;
     let was_paused = leg.status().state == LegState::Paused;
     leg.fire(
         Event::Resume,
@@ -230,9 +357,9 @@ pub(super) fn leg_resume(request: &Request<'_>) -> Result {
 }
 
 /// A pause outlives a restart.
-fn keep_pause(request: &Request<'_>, mirror: &Mirror, paused: bool) -> Result {
+fn keep_pause(request: &Request<'_>, mirror: &Mirror, leg: LegNumber, paused: bool) -> Result {
     let changed = mirror.store().change(|sb| {
-        if let Some(peer) = sb.peers.get_mut(PEER) {
+        if let Some(peer) = sb.peers.get_mut(leg.index()) {
             peer.flags.set(PeerFlags::PAUSED, paused);
         }
     });
@@ -243,6 +370,7 @@ fn keep_pause(request: &Request<'_>, mirror: &Mirror, paused: bool) -> Result {
 pub(super) fn leg_full(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let leg = find_leg(request, &mirror)?;
+    refuse_without_disk(request, &mirror, None, false)?;
     leg.ask_for_full_copy()
         .map_err(|error| mirror.unwritable(request, error))?;
     // The greeting of the next connection begins it.

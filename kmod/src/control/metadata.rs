@@ -2,7 +2,7 @@
 
 //! Opening the metadata of a mirror, as a request names it.
 
-use super::{mirror::Mirror, registry};
+use super::{mirror::Mirror, params, registry};
 use crate::{
     meta::{MetaIo, MetaRefusal, Store},
     sys::{
@@ -16,7 +16,7 @@ use kernel::{prelude::*, str::CString, sync::Arc};
 use netraid_core::{
     chunk::{default_chunk_size, Geometry},
     meta::{Layout, MetaFlags, Superblock},
-    state::Role,
+    state::{OnIoError, Role},
     wire::NO_ID,
 };
 
@@ -104,18 +104,26 @@ impl Mirror {
         let source = role == Role::Source;
         let no_bitmap = request.flag(uapi::NETRAID_A_MIRROR_NO_BITMAP);
         let fresh = request.flag(uapi::NETRAID_A_MIRROR_FRESH);
+        let passes_on = params::on_io_error(request)? == Some(OnIoError::PassOn);
         let mut sb = Superblock {
             set: u64::from_le_bytes(misc::random()),
             mirror_uuid: if source { misc::random() } else { NO_ID },
             node_uuid: self.node_uuid,
             name: self.name,
+            source_name: params::source_name(request, &self.name)?,
             role,
             device_id: self.id,
             flags: MetaFlags::NONE
                 .with(MetaFlags::LAST_OWNER, source)
                 .with(MetaFlags::NO_BITMAP, no_bitmap)
                 .with(MetaFlags::NEW, fresh && source && !no_bitmap)
-                .with(MetaFlags::PREPARED, request.flag(uapi::NETRAID_A_MIRROR_NO_FULL_SYNC)),
+                .with(MetaFlags::PREPARED, request.flag(uapi::NETRAID_A_MIRROR_NO_FULL_SYNC))
+                .with(MetaFlags::PASS_ON, passes_on)
+                .with(MetaFlags::ASYNC, request.flag(uapi::NETRAID_A_MIRROR_ASYNC_PERMITTED))
+                .with(
+                    MetaFlags::SAME_MACHINE,
+                    request.flag(uapi::NETRAID_A_MIRROR_SAME_MACHINE),
+                ),
             current: if source {
                 u64::from_le_bytes(misc::random()) | 1
             } else {
@@ -124,7 +132,7 @@ impl Mirror {
             resync_rate: request.uint(uapi::NETRAID_A_MIRROR_RESYNC_RATE).unwrap_or(0),
             ..Superblock::default()
         };
-        if let Some(limit) = request.u32(uapi::NETRAID_A_MIRROR_ASYNC_LIMIT) {
+        if let Some(limit) = params::async_limit(request)? {
             sb.async_limit = limit;
         }
         let mut geometry = None;

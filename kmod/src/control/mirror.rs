@@ -7,7 +7,7 @@ use super::{
     view::{Standing, View},
 };
 use crate::{
-    leg::{Door, Node, SourceHandle, TargetHandle, TargetLeg, Timing},
+    leg::{Door, Node, SourceHandle, SourceLeg, TargetHandle, TargetLeg, Timing},
     meta::Store,
     sys::{
         misc::{self, ModuleRef},
@@ -21,6 +21,8 @@ use kernel::{
     sync::{new_mutex, Arc, Mutex},
 };
 use netraid_core::{
+    handshake::{instance, Mark},
+    legs::{LegNumber, MAX_LEGS},
     meta::Superblock,
     name::{Name, Text},
     state::Role,
@@ -35,18 +37,47 @@ pub(super) struct Source {
     pub(super) _door: Option<Door>,
     pub(super) front: FrontDisk,
     pub(super) _settle: Settle,
-    pub(super) leg: Option<SourceHandle>,
+    pub(super) legs: Legs,
     pub(super) running: Running,
     pub(super) _module: ModuleRef,
 }
 
-/// Waits, when it is dropped, until no application's request is under way on a volume any more. Requests that wait for
-/// a target end when the leg gives it up, after its timeout.
+/// The legs of a source. They end one after the other when this is dropped.
+#[derive(Default)]
+pub(super) struct Legs([Option<SourceHandle>; MAX_LEGS]);
+
+impl Legs {
+    /// One of them.
+    pub(super) fn get(&self, leg: LegNumber) -> Option<&Arc<SourceLeg>> {
+        self.0.get(leg.index())?.as_ref().map(|handle| &handle.leg)
+    }
+
+    /// Each of them, in the order of their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<SourceLeg>> {
+        self.0.iter().flatten().map(|handle| &handle.leg)
+    }
+
+    /// Puts one into its place, or takes it out. What was there is to be dropped with no lock held.
+    pub(super) fn put(&mut self, leg: LegNumber, handle: Option<SourceHandle>) -> Option<SourceHandle> {
+        let place = self.0.get_mut(leg.index())?;
+        core::mem::replace(place, handle)
+    }
+}
+
+/// Waits, when it is dropped, until no application's request is under way on a volume any more, nor one that an
+/// asynchronous leg has still to confirm. Requests that wait for a target end when the leg gives it up, after its timeout.
 pub(super) struct Settle(pub(super) VolumeRef);
 
 impl Drop for Settle {
     fn drop(&mut self) {
         if !self.0.wait_idle() {
+            if self.0.is_behind() {
+                // The leg gives them up as it goes, and they are marked then.
+                pr_warn!(
+                    "the target has not confirmed everything in time; it gets the rest when it is connected again\n"
+                );
+                return;
+            }
             pr_warn!("a disk has not completed all writes; the mirror goes out of service without them\n");
         } else if self.0.settle().is_err() {
             pr_warn!("the metadata could not be brought up to date; more than necessary will be copied next time\n");
@@ -73,6 +104,8 @@ pub(super) struct State {
     pub(super) active: Active,
     /// What is remembered of the mirror.
     pub(super) store: Arc<Store>,
+    /// Path of the disk.
+    pub(super) disk: Arc<CString>,
     /// Size of the disk in bytes, less the metadata at its end.
     pub(super) size: u64,
     pub(super) disk_number: Option<u32>,
@@ -88,11 +121,12 @@ pub(crate) struct Mirror {
     /// Number of the device.
     pub(super) id: u32,
     pub(super) name: Name,
-    pub(super) disk: CString,
     /// Where the metadata is.
     pub(super) meta: MetaPlace,
     pub(super) node_name: Name,
     pub(super) node_uuid: Id,
+    /// By which it knows itself when it calls its own machine.
+    mark: Mark,
     /// Held for a whole operation; what it protects is whether the mirror was deleted meanwhile.
     #[pin]
     pub(super) operation: Mutex<Deleted>,
@@ -133,6 +167,7 @@ impl Mirror {
                 device_id: id,
                 ..Superblock::default()
             })?,
+            disk: Arc::new(disk, GFP_KERNEL)?,
             size: 0,
             disk_number: None,
             listen,
@@ -146,10 +181,10 @@ impl Mirror {
             pin_init!(Self {
                 id,
                 name,
-                disk,
                 meta,
                 node_name,
                 node_uuid,
+                mark: misc::random(),
                 operation <- new_mutex!(Deleted(false), "netraid_operation"),
                 state <- new_mutex!(state, "netraid_mirror"),
                 logged <- new_mutex!(logged, "netraid_log"),
@@ -163,10 +198,16 @@ impl Mirror {
         Node {
             mirror_id: self.id,
             mirror: self.name,
+            wire_name: self.store().with(Superblock::wire_name),
             name: self.node_name,
             uuid: self.node_uuid,
-            instance: misc::random(),
+            instance: instance(misc::random(), self.mark),
         }
+    }
+
+    /// Path of the disk.
+    pub(super) fn disk(&self) -> Arc<CString> {
+        self.state.lock().disk.clone()
     }
 
     /// Device number of the disk while it is claimed.
@@ -197,7 +238,11 @@ impl Mirror {
     }
 
     /// The mirror as it is now.
-    pub(super) fn view(&self) -> View {
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn view(&self) -> Result<View> {
         let state = self.state.lock();
         let standing = state.store.with(Standing::of);
         let mut view = View {
@@ -213,31 +258,36 @@ impl Mirror {
             dirty_chunks: None,
             intent_chunks: None,
             reads: None,
+            disk_state: None,
             meta_writes: state.store.writes(),
             standing,
-            leg: None,
+            legs: KVec::new(),
         };
         match &state.active {
             Active::Source(source) => {
                 view.role = Role::Source;
                 view.open_count = source.front.open_count();
                 view.device_present = true;
-                let counters = source.running.volume.counters();
-                view.dirty_chunks = Some(counters.dirty_chunks);
+                let volume = &source.running.volume;
+                let counters = volume.counters(LegNumber::FIRST);
+                view.dirty_chunks = Some(volume.most_dirty_chunks());
                 view.intent_chunks = Some(counters.intent_chunks);
                 view.reads = Some(counters.reads);
-                view.leg = source.leg.as_ref().map(|handle| handle.leg.status());
+                view.disk_state = Some(volume.disk_state());
+                for leg in source.legs.iter() {
+                    view.legs.push(leg.status(), GFP_KERNEL)?;
+                }
             }
             Active::Target(target) => {
                 let opens = target.handle.leg.device_opens();
                 view.role = Role::Target;
                 view.open_count = opens.unwrap_or(0);
                 view.device_present = opens.is_some();
-                view.leg = Some(target.handle.leg.status());
+                view.legs.push(target.handle.leg.status(), GFP_KERNEL)?;
             }
             Active::Stopped => {}
         }
-        view
+        Ok(view)
     }
 
     /// The target this mirror is.

@@ -3,14 +3,14 @@
 //! Bringing a mirror into service: its disk, its device, its listener. Every failure is a sentence.
 
 use super::{
-    mirror::{Active, Mirror, Settle, Source, Target},
+    mirror::{Active, Legs, Mirror, Settle, Source, Target},
     notify::observe,
     registry,
 };
 use crate::sys::errno::{EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP};
 use crate::{
     leg::{DiskFacts, Door, DoorConfig, Paused, TargetConfig, TargetHandle},
-    meta::maps::PEER,
+    meta::maps::{LegMaps, PEER},
     sys::{
         block::LowerDisk,
         genl::{display, Request},
@@ -19,107 +19,145 @@ use crate::{
     },
     volume::{device_name, FrontDisk, Running, Step, Volume},
 };
-use kernel::{prelude::*, sync::Arc};
+use kernel::{prelude::*, str::CStr, sync::Arc};
 use netraid_core::{
-    meta::{MetaFlags, PeerFlags, Superblock},
+    legs::{LegNumber, LegSet},
+    meta::{map_of_peer, places, MetaFlags, PeerFlags, Superblock},
     state::Role,
 };
 
 impl Mirror {
     /// Claims the disk.
     pub(super) fn claim(&self, request: &Request<'_>) -> Result<Arc<LowerDisk>> {
-        let disk = LowerDisk::open(&self.disk).map_err(|error| self.refuse_disk(request, error))?;
-        let path = display(&self.disk);
-        if disk.is_read_only() {
-            return Err(request.refuse(
-                EROFS,
-                format_args!("{path} is write-protected; make it writable with `blockdev --setrw`"),
-            ));
-        }
-        if disk.is_zoned() {
-            return Err(request.refuse(
-                EOPNOTSUPP,
-                format_args!("{path} has zones that must be written in order; use a disk without"),
-            ));
-        }
-        if disk.size() == 0 {
-            return Err(request.refuse(ENODEV, format_args!("{path} has no size; is there a medium in it?")));
-        }
-        Ok(Arc::new(disk, GFP_KERNEL)?)
+        claim(request, &self.disk())
     }
+}
 
-    fn refuse_disk(&self, request: &Request<'_>, error: Error) -> Error {
-        let path = display(&self.disk);
-        if error == EBUSY {
-            let other = LowerDisk::number_at(&self.disk).ok().and_then(registry::by_disk);
-            if let Some(other) = other {
-                return request.refuse(
-                    EBUSY,
-                    format_args!("{path} is already used by mirror '{}'; choose another disk", other.name),
-                );
-            }
+/// Claims a disk.
+pub(super) fn claim(request: &Request<'_>, path: &CStr) -> Result<Arc<LowerDisk>> {
+    let disk = LowerDisk::open(path).map_err(|error| refuse_disk(request, path, error))?;
+    let path = display(path);
+    if disk.is_read_only() {
+        return Err(request.refuse(
+            EROFS,
+            format_args!("{path} is write-protected; make it writable with `blockdev --setrw`"),
+        ));
+    }
+    if disk.is_zoned() {
+        return Err(request.refuse(
+            EOPNOTSUPP,
+            format_args!("{path} has zones that must be written in order; use a disk without"),
+        ));
+    }
+    if disk.size() == 0 {
+        return Err(request.refuse(ENODEV, format_args!("{path} has no size; is there a medium in it?")));
+    }
+    Ok(Arc::new(disk, GFP_KERNEL)?)
+}
+
+fn refuse_disk(request: &Request<'_>, disk: &CStr, error: Error) -> Error {
+    let path = display(disk);
+    if error == EBUSY {
+        let other = LowerDisk::number_at(disk).ok().and_then(registry::by_disk);
+        if let Some(other) = other {
             return request.refuse(
                 EBUSY,
-                format_args!("{path} is in use: mounted, swap, or part of another device; release it first"),
+                format_args!("{path} is already used by mirror '{}'; choose another disk", other.name),
             );
         }
-        if error == ENOENT {
-            return request.refuse(error, format_args!("there is no {path}; check the path"));
-        }
-        if error == ENOTBLK {
-            return request.refuse(
-                error,
-                format_args!("{path} is not a disk or partition; give the path of one"),
-            );
-        }
-        if error == EROFS || error == EACCES {
-            return request.refuse(
-                error,
-                format_args!("{path} is write-protected; make it writable with `blockdev --setrw`"),
-            );
-        }
-        let errno = -error.to_errno();
-        request.refuse(
-            error,
-            format_args!("{path} can't be opened (error {errno}); look at the kernel log"),
-        )
+        return request.refuse(
+            EBUSY,
+            format_args!("{path} is in use: mounted, swap, or part of another device; release it first"),
+        );
     }
+    if error == ENOENT {
+        return request.refuse(error, format_args!("there is no {path}; check the path"));
+    }
+    if error == ENOTBLK {
+        return request.refuse(
+            error,
+            format_args!("{path} is not a disk or partition; give the path of one"),
+        );
+    }
+    if error == EROFS || error == EACCES {
+        return request.refuse(
+            error,
+            format_args!("{path} is write-protected; make it writable with `blockdev --setrw`"),
+        );
+    }
+    let errno = -error.to_errno();
+    request.refuse(
+        error,
+        format_args!("{path} can't be opened (error {errno}); look at the kernel log"),
+    )
+}
 
-    /// Brings the device up over `disk`; `paused` is what a target had already.
+impl Mirror {
+    /// Brings the device up over `disk`; `paused` is what a target had already. `known`: the maps say what each target
+    /// misses; where this machine was a target itself, that holds for the first place alone.
     pub(super) fn open_source(
         &self,
         request: &Request<'_>,
         disk: Arc<LowerDisk>,
         paused: Option<Paused>,
+        known: bool,
     ) -> Result<Source> {
-        self.serve_as_source(&request.net()?, disk, paused).map_err(|error| {
-            let (name, errno) = (device_name(self.id), -error.to_errno());
-            request.refuse(error, format_args!("/dev/{name} can't be made (error {errno})"))
-        })
+        self.serve_as_source(&request.net()?, disk, paused, known)
+            .map_err(|error| {
+                let (name, errno) = (device_name(self.id), -error.to_errno());
+                request.refuse(error, format_args!("/dev/{name} can't be made (error {errno})"))
+            })
     }
 
     /// The same for somebody who can't be told why not.
-    pub(super) fn serve_as_source(&self, net: &NetNs, disk: Arc<LowerDisk>, paused: Option<Paused>) -> Result<Source> {
+    pub(super) fn serve_as_source(
+        &self,
+        net: &NetNs,
+        disk: Arc<LowerDisk>,
+        paused: Option<Paused>,
+        known: bool,
+    ) -> Result<Source> {
         let store = self.store();
         let geometry = store.with(Superblock::geometry).ok_or(EINVAL)?;
+        let legs = store.with(|sb| places::taken(&sb.peers));
+        let first = LegSet::of(LegNumber::FIRST);
         let (front, running) = match paused {
             Some(paused) => (paused.front, paused.running),
-            None => (None, Running::start(Volume::new(disk, geometry, store.clone())?)?),
+            None => {
+                let mapped = if known && !legs.is_empty() { legs } else { first };
+                (
+                    None,
+                    Running::start(Volume::new(disk, geometry, store.clone(), mapped)?)?,
+                )
+            }
         };
-        // In step with a target: the first write it misses is a new generation.
-        let together = store.with(|sb| sb.peers.get(PEER).is_some_and(|peer| !peer.is_free() && peer.base == 0));
-        running
-            .volume
-            .set_step(if together { Step::Together } else { Step::Apart });
+        let volume = &running.volume;
+        for leg in legs.iter().filter(|leg| !volume.has_leg(*leg)) {
+            volume.add_leg(leg, LegMaps::unknown(&store, &geometry)?)?;
+        }
+        if !legs.is_empty() && !legs.contains(LegNumber::FIRST) {
+            volume.remove_leg(LegNumber::FIRST)?;
+        }
+        // In step with a target, or as good as it: the first write it misses is a new generation.
+        for leg in legs.iter() {
+            let base = store.with(|sb| sb.peers.get(leg.index()).map(|peer| (peer.is_free(), peer.base)));
+            let together = base == Some((false, 0));
+            volume.set_step(leg, if together { Step::Together } else { Step::Apart });
+        }
+        volume.set_shared(store.with(|sb| sb.flags.contains(MetaFlags::SHARED)));
         let front = match front {
             Some(front) => front,
             None => FrontDisk::new(device_name(self.id).as_str(), running.volume.clone())?,
         };
         Ok(Source {
-            _door: self.open_door(net, Role::Source, DiskFacts::of(&running.volume.lower, geometry.size())),
+            _door: self.open_door(
+                net,
+                Role::Source,
+                DiskFacts::of(running.volume.lower(), geometry.size()),
+            ),
             _settle: Settle(running.volume.clone()),
             front,
-            leg: None,
+            legs: Legs::default(),
             running,
             _module: ModuleRef::take(),
         })
@@ -214,15 +252,26 @@ impl Mirror {
         if !(store.has_maps() || unmapped) {
             return Ok(None);
         }
-        let volume = Volume::new(disk, geometry, store)?;
-        let counters = volume.counters();
+        let volume = Volume::new(disk, geometry, store.clone(), LegSet::of(LegNumber::FIRST))?;
+        // As source it may have had several targets; whoever is the source now lacks at most what one of them did.
+        let others = store
+            .with(|sb| places::taken(&sb.peers))
+            .without(LegSet::of(LegNumber::FIRST));
+        for leg in others.iter().filter(|_| store.has_maps()) {
+            volume.take_in(LegNumber::FIRST, leg)?;
+        }
+        let counters = volume.counters(LegNumber::FIRST);
         if counters.dirty_chunks == 0 && counters.intent_chunks == 0 {
             return Ok(None);
         }
-        Ok(Some(Paused {
-            front: None,
-            running: Running::start(volume)?,
-        }))
+        let running = Running::start(volume)?;
+        if !others.is_empty() {
+            running.volume.keep_marks()?;
+            for leg in others.iter().filter(|_| store.has_maps()) {
+                store.clear_map(map_of_peer(leg.index()), &geometry)?;
+            }
+        }
+        Ok(Some(Paused { front: None, running }))
     }
 
     /// Puts a mirror into a role, and drops what it owned before, outside the lock.

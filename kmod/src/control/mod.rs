@@ -8,9 +8,11 @@
 //! a mirror's `state` mutex (short, never held over a wait), a leg's mutex. Events are sent under a mutex of their own,
 //! so that their numbers leave in order; it comes before the registry.
 
+mod attach;
 mod desk;
 mod encode;
 mod handover;
+mod leg_terms;
 mod legs;
 mod metadata;
 mod mirror;
@@ -18,6 +20,7 @@ mod mirror_open;
 mod notify;
 mod operations;
 mod params;
+mod prepared;
 mod registry;
 mod roles;
 mod view;
@@ -41,5 +44,6 @@ crate::genl_handlers! {
     do netraid_nl_mirror_start_doit => roles::mirror_start;
     do netraid_nl_mirror_switchover_doit => handover::mirror_switchover;
     do netraid_nl_mirror_set_doit => operations::mirror_set;
+    do netraid_nl_mirror_attach_doit => attach::mirror_attach;
     dump netraid_nl_mirror_get_dumpit => operations::mirror_dump;
 }

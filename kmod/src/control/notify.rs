@@ -34,7 +34,8 @@ pub(super) fn last() -> u64 {
 pub(super) fn tell(mirror: &Mirror, kind: u32, leg_id: Option<u32>, reason: &Text) {
     let mut last = LAST.lock();
     let seq = last.wrapping_add(1);
-    let view = mirror.view();
+    // Without memory the event is lost; those who listen notice the gap with the next one.
+    let Ok(view) = mirror.view() else { return };
     let sent = send(seq, kind, leg_id, reason, |msg| encode::mirror(msg, mirror, &view, seq));
     if sent.is_ok() {
         *last = seq;

@@ -3,7 +3,7 @@
 //! The operations of the family on whole mirrors, one function each. Those on legs are in [`super::legs`].
 
 use super::{
-    encode,
+    encode, legs,
     metadata::MetaPlace,
     mirror::{Active, Deleted, Mirror},
     notify, params, registry,
@@ -14,7 +14,11 @@ use crate::sys::{
     genl::{Dump, Request, Writer},
 };
 use kernel::prelude::*;
-use netraid_core::{meta::MetaFlags, name::Text, state::Role};
+use netraid_core::{
+    meta::MetaFlags,
+    name::Text,
+    state::{OnIoError, Role},
+};
 
 /// One mirror, by name or number.
 pub(super) fn mirror_get(request: &Request<'_>) -> Result {
@@ -25,7 +29,7 @@ pub(super) fn mirror_get(request: &Request<'_>) -> Result {
     };
     // Before the view is taken: an event in between is told again, none is lost.
     let seq = notify::last();
-    let view = mirror.view();
+    let view = mirror.view()?;
     request.reply(uapi::NETRAID_CMD_MIRROR_GET, |msg| {
         encode::mirror(msg, &mirror, &view, seq)
     })
@@ -37,7 +41,7 @@ pub(super) fn mirror_dump(dump: &mut Dump<'_>) -> Result {
         let (next, generation) = registry::from_id(*dump.cursor());
         let Some(mirror) = next else { return Ok(()) };
         let seq = notify::last();
-        let view = mirror.view();
+        let view = mirror.view()?;
         let added = dump.add(uapi::NETRAID_CMD_MIRROR_GET, generation, |msg| {
             encode::mirror(msg, &mirror, &view, seq)
         })?;
@@ -94,7 +98,7 @@ pub(super) fn mirror_new(request: &Request<'_>) -> Result {
     }
     drop(operation);
     notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_MIRROR_ADDED, None, &Text::EMPTY);
-    let view = mirror.view();
+    let view = mirror.view()?;
     request.reply(uapi::NETRAID_CMD_MIRROR_NEW, |msg| {
         msg.text(uapi::NETRAID_A_MIRROR_NAME, mirror.name.as_str())?;
         msg.u32(uapi::NETRAID_A_MIRROR_ID, mirror.id)?;
@@ -110,7 +114,7 @@ pub(super) fn mirror_new(request: &Request<'_>) -> Result {
 fn new_source(request: &Request<'_>, mirror: &Mirror) -> Result {
     let disk = mirror.claim(request)?;
     mirror.format_metadata(request, &disk, Role::Source)?;
-    let source = mirror.open_source(request, disk.clone(), None)?;
+    let source = mirror.open_source(request, disk.clone(), None, true)?;
     mirror.switch(Active::Source(source), Some(&disk));
     Ok(())
 }
@@ -184,7 +188,12 @@ fn stop(request: &Request<'_>, mirror: &Mirror) -> Result<bool> {
     };
     match &mirror.state.lock().active {
         Active::Stopped => {}
-        Active::Source(source) => source.front.close(force).map_err(busy)?,
+        Active::Source(source) => {
+            source.front.close(force).map_err(busy)?;
+            for leg in source.legs.iter().filter(|_| force) {
+                leg.hurry();
+            }
+        }
         Active::Target(target) => target.handle.leg.close_device(force).map_err(busy)?,
     }
     mirror.close_door();
@@ -192,10 +201,11 @@ fn stop(request: &Request<'_>, mirror: &Mirror) -> Result<bool> {
         return Ok(false);
     }
     let old = mirror.take();
-    // Ends threads and connections; takes at most the timeout of the leg.
+    // Ends threads and connections; takes at most as long as the target has to confirm what it was sent.
     drop(old);
     mirror.state.lock().disk_number = None;
     let noted = mirror.store().change(|sb| {
+        sb.forget_lost_disk();
         sb.flags.set(MetaFlags::CLEAN, true);
         if !for_shutdown {
             sb.flags.set(MetaFlags::STOPPED, true);
@@ -218,7 +228,8 @@ fn stop(request: &Request<'_>, mirror: &Mirror) -> Result<bool> {
 pub(super) fn mirror_set(request: &Request<'_>) -> Result {
     operate!(request, mirror, operation);
     let rate = request.uint(uapi::NETRAID_A_MIRROR_RESYNC_RATE);
-    let limit = request.u32(uapi::NETRAID_A_MIRROR_ASYNC_LIMIT);
+    let limit = params::async_limit(request)?;
+    let on_io_error = params::on_io_error(request)?;
     if matches!(mirror.state.lock().active, Active::Stopped) {
         return Err(request.refuse(
             ENODEV,
@@ -228,6 +239,17 @@ pub(super) fn mirror_set(request: &Request<'_>) -> Result {
     let changed = mirror.store().change(|sb| {
         sb.resync_rate = rate.unwrap_or(sb.resync_rate);
         sb.async_limit = limit.unwrap_or(sb.async_limit);
+        if let Some(policy) = on_io_error {
+            sb.flags.set(MetaFlags::PASS_ON, policy == OnIoError::PassOn);
+        }
     });
-    changed.map_err(|error| mirror.unwritable(request, error))
+    changed.map_err(|error| mirror.unwritable(request, error))?;
+    legs::apply_async_limit(&mirror);
+    if let Some(policy) = on_io_error {
+        let volume = mirror.with_source(|source| source.running.volume.clone());
+        if let Some(volume) = volume {
+            volume.set_detaches(policy == OnIoError::Detach);
+        }
+    }
+    Ok(())
 }

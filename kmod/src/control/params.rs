@@ -14,8 +14,9 @@ use crate::{
 };
 use kernel::{prelude::*, str::CString, sync::Arc};
 use netraid_core::{
+    meta::MAX_ASYNC_LIMIT,
     name::{check_mirror_name, Name},
-    state::Role,
+    state::{OnIoError, Role},
     wire::Id,
 };
 
@@ -38,6 +39,27 @@ pub(super) fn name(request: &Request<'_>) -> Result<Name> {
     };
     let text = core::str::from_utf8(bytes)
         .map_err(|_| request.refuse_attr(id, EINVAL, format_args!("the name of the mirror is not UTF-8")))?;
+    checked(request, id, text)
+}
+
+/// What the source calls the mirror, empty where it is the same as here.
+pub(super) fn source_name(request: &Request<'_>, here: &Name) -> Result<Name> {
+    let id = uapi::NETRAID_A_MIRROR_SOURCE_NAME;
+    let Some(bytes) = request.text(id) else {
+        return Ok(Name::EMPTY);
+    };
+    let text = core::str::from_utf8(bytes).map_err(|_| {
+        request.refuse_attr(
+            id,
+            EINVAL,
+            format_args!("what the source calls the mirror is not UTF-8"),
+        )
+    })?;
+    let name = checked(request, id, text)?;
+    Ok(if name == *here { Name::EMPTY } else { name })
+}
+
+fn checked(request: &Request<'_>, id: u32, text: &str) -> Result<Name> {
     check_mirror_name(text).map_err(|error| request.refuse_attr(id, EINVAL, format_args!("{error}")))?;
     Name::new(text).map_err(|_| EINVAL)
 }
@@ -162,4 +184,32 @@ pub(super) fn address<'a>(
             timeout_ms,
         },
     ))
+}
+
+/// How many operations an asynchronous leg may have outstanding.
+pub(super) fn async_limit(request: &Request<'_>) -> Result<Option<u32>> {
+    let id = uapi::NETRAID_A_MIRROR_ASYNC_LIMIT;
+    match request.u32(id) {
+        Some(limit) if limit > MAX_ASYNC_LIMIT => Err(request.refuse_attr(
+            id,
+            EINVAL,
+            format_args!(
+                "an asynchronous leg can have {MAX_ASYNC_LIMIT} operations outstanding at most, not {limit}; choose a smaller limit"
+            ),
+        )),
+        limit => Ok(limit),
+    }
+}
+
+/// What becomes of a disk that fails.
+pub(super) fn on_io_error(request: &Request<'_>) -> Result<Option<OnIoError>> {
+    let id = uapi::NETRAID_A_MIRROR_ON_IO_ERROR;
+    let Some(asked) = request.u32(id) else { return Ok(None) };
+    OnIoError::from_number(asked).map(Some).ok_or_else(|| {
+        request.refuse_attr(
+            id,
+            EINVAL,
+            format_args!("a disk that fails is detached (0), or its errors are passed on (1), nothing else"),
+        )
+    })
 }

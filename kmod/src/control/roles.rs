@@ -4,13 +4,13 @@
 
 use super::{
     handover,
-    legs::{self, Known},
+    legs::{self, Added, Known},
     mirror::{Active, Mirror},
     notify,
     operations::operate,
 };
 use crate::{
-    leg::{self, Paused, Promotion, SourceLeg},
+    leg::{self, Paused, Promotion},
     meta::maps::PEER,
     sys::{
         bind as uapi,
@@ -18,14 +18,16 @@ use crate::{
         errno::{EALREADY, ENODATA},
         genl::Request,
         misc,
+        net::NetNs,
     },
 };
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     generation,
+    legs::LegNumber,
     meta::{MetaFlags, PeerFlags, Superblock},
     name::Text,
-    ownership::{start_decide, Decision, Peer, StartFacts, StartMode, StartPlan, StartRefusal},
+    ownership::{silence_counts, start_decide, Decision, Peer, StartFacts, StartMode, StartPlan, StartRefusal},
     state::Role,
 };
 
@@ -52,14 +54,12 @@ fn run(request: &Request<'_>, mode: StartMode) -> Result {
     drop(operation);
     notify::tell(&mirror, uapi::NETRAID_EVENT_KIND_ROLE_CHANGED, None, &Text::EMPTY);
     // Only now, so that nothing is told of a leg before it is there.
-    if let Some(leg) = leg {
-        leg.begin();
-    }
+    legs::begin(&leg);
     Ok(())
 }
 
-/// Brings a mirror into service; the leg of a source that has one has still to begin.
-pub(super) fn start(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> Result<Option<Arc<SourceLeg>>> {
+/// Brings a mirror into service; the legs of a source have still to begin.
+pub(super) fn start(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> Result<Added> {
     let name = mirror.name;
     if matches!(mirror.state.lock().active, Active::Source(_)) {
         return in_service(request, mirror, mode);
@@ -70,7 +70,7 @@ pub(super) fn start(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> 
     let planned = plan(request, mirror, &disk, mode, warm);
     let done = planned.and_then(|plan| match plan {
         Role::Source => become_source(request, mirror, disk.clone()),
-        _ => become_target(request, mirror, disk.clone()).map(|()| None),
+        _ => become_target(request, mirror, disk.clone()).map(|()| Added::new()),
     });
     if done.is_err() && matches!(mirror.state.lock().active, Active::Stopped) {
         mirror.close_metadata()?;
@@ -87,16 +87,16 @@ pub(super) fn start(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> 
 }
 
 /// What a source is told that is asked to be one.
-fn in_service(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> Result<Option<Arc<SourceLeg>>> {
+fn in_service(request: &Request<'_>, mirror: &Mirror, mode: StartMode) -> Result<Added> {
     let name = mirror.name;
     if mode == StartMode::Keep {
         let changed = mirror.store().change(|sb| sb.flags.set(MetaFlags::SPLIT_BRAIN, false));
         changed.map_err(|error| mirror.unwritable(request, error))?;
-        return Ok(None);
+        return Ok(Added::new());
     }
     if mode == StartMode::Yield {
         handover::demote(request, mirror, true)?;
-        return Ok(None);
+        return Ok(Added::new());
     }
     Err(request.refuse(
         EALREADY,
@@ -149,24 +149,10 @@ fn plan(request: &Request<'_>, mirror: &Mirror, disk: &Arc<LowerDisk>, mode: Sta
             return Err(inconsistent(request, mirror, leg.resync_percent()));
         }
     }
-    let asked = store.with(|sb| (sb.geometry(), sb.peers.get(PEER).and_then(|peer| Known::of(peer).ok())));
-    let peer = match asked {
-        (Some(geometry), Some(known)) if mode != StartMode::Yield => {
-            let question = leg::Question {
-                node: &mirror.node(),
-                store: &store,
-                geometry,
-                logical_block_size: disk.logical_block_size(),
-                address: known.address,
-                timing: known.timing,
-                warm,
-            };
-            Some(Peer {
-                mine: store.with(leg::generations_for_peer),
-                heard: leg::ask(&request.net()?, &question),
-            })
-        }
-        _ => None,
+    let peers = if mode == StartMode::Yield {
+        KVec::new()
+    } else {
+        ask_all(&request.net()?, mirror, disk, warm)?
     };
     let facts = store.with(|sb| StartFacts {
         role: sb.role,
@@ -176,7 +162,7 @@ fn plan(request: &Request<'_>, mirror: &Mirror, disk: &Arc<LowerDisk>, mode: Sta
         warm,
         overridden: request.flag(uapi::NETRAID_A_MIRROR_OVERRIDE),
     });
-    let decision = start_decide(&facts, mode, peer.as_slice());
+    let decision = start_decide(&facts, mode, &peers);
     apply(request, mirror, &decision)?;
     match decision.plan {
         StartPlan::Source => Ok(Role::Source),
@@ -184,6 +170,34 @@ fn plan(request: &Request<'_>, mirror: &Mirror, disk: &Arc<LowerDisk>, mode: Sta
         StartPlan::Refuse(StartRefusal::Inconsistent(_)) => Err(inconsistent(request, mirror, 0)),
         StartPlan::Refuse(refusal) => Err(request.refuse(EBUSY, format_args!("{refusal}"))),
     }
+}
+
+/// Asks every machine that is known how it stands, one after the other; each has as long as its leg allows.
+fn ask_all(net: &NetNs, mirror: &Mirror, disk: &LowerDisk, warm: bool) -> Result<KVec<Peer>> {
+    let store = mirror.store();
+    let node = mirror.node();
+    let mut peers = KVec::new();
+    let Some(geometry) = store.with(Superblock::geometry) else {
+        return Ok(peers);
+    };
+    for place in LegNumber::all() {
+        let known = store.with(|sb| sb.peers.get(place.index()).and_then(|peer| Known::of(peer).ok()));
+        let Some(known) = known else { continue };
+        let question = leg::Question {
+            node: &node,
+            store: &store,
+            geometry,
+            logical_block_size: disk.logical_block_size(),
+            place,
+            address: known.address,
+            timing: known.timing,
+            warm,
+        };
+        let heard = leg::ask(net, &question);
+        let (mine, counts) = store.with(|sb| (leg::generations_for_peer(sb, place), silence_counts(sb, place)));
+        peers.push(Peer { mine, counts, heard }, GFP_KERNEL)?;
+    }
+    Ok(peers)
 }
 
 fn inconsistent(request: &Request<'_>, mirror: &Mirror, percent: u32) -> Error {
@@ -217,7 +231,7 @@ fn apply(request: &Request<'_>, mirror: &Mirror, decision: &Decision) -> Result 
 }
 
 /// Opens the device here.
-fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -> Result<Option<Arc<SourceLeg>>> {
+fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -> Result<Added> {
     let name = mirror.name;
     let store = mirror.store();
     let Some(geometry) = store.with(Superblock::geometry) else {
@@ -244,7 +258,7 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
     mirror.state.lock().disk_number = None;
     // What was written here in a pause is data of its own: it counts as the first write that the other one misses.
     let wrote = paused.as_ref().is_some_and(|paused| {
-        let counters = paused.running.volume.counters();
+        let counters = paused.running.volume.counters(LegNumber::FIRST);
         counters.dirty_chunks > 0 || counters.intent_chunks > 0
     });
     let fresh = u64::from_le_bytes(misc::random()) | 1;
@@ -254,7 +268,11 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
             .with(MetaFlags::YIELDED, true)
             .with(MetaFlags::STOPPED, true)
             .with(MetaFlags::CLEAN, true);
-        sb.flags = sb.flags.without(over).with(MetaFlags::LAST_OWNER, true);
+        sb.flags = sb
+            .flags
+            .without(over)
+            .with(MetaFlags::LAST_OWNER, true)
+            .with(MetaFlags::SHARED, was_target);
         let Some(peer) = sb.peers.get_mut(PEER) else { return };
         if was_target {
             // A pause of the target ends with its being a target.
@@ -263,18 +281,16 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
         if was_target && wrote && peer.base == 0 && !peer.is_free() {
             peer.base = sb.current;
             generation::rotate(&mut sb.current, &mut sb.history, fresh);
+            sb.flags.set(MetaFlags::SHARED, false);
         }
     });
     noted.map_err(|error| mirror.unwritable(request, error))?;
     if let Some(paused) = &paused {
         paused.running.volume.set_generation(store.with(|sb| sb.current));
     }
-    let source = mirror.open_source(request, disk.clone(), paused)?;
+    let source = mirror.open_source(request, disk.clone(), paused, !was_target)?;
     mirror.switch(Active::Source(source), Some(&disk));
-    if store.with(|sb| sb.peers.get(PEER).is_some_and(|peer| peer.port != 0)) {
-        return legs::add_leg(&request.net()?, mirror).map(Some);
-    }
-    Ok(None)
+    legs::add_legs(&request.net()?, mirror)
 }
 
 /// Listens here.

@@ -7,11 +7,12 @@ use crate::{
     sys::net::Address,
     volume::Reads,
 };
+use kernel::prelude::*;
 use netraid_core::{
     chunk::Geometry,
     meta::{MetaFlags, Superblock},
     name::Name,
-    state::Role,
+    state::{DiskState, Role},
     wire::{Id, NO_ID},
 };
 
@@ -24,6 +25,8 @@ pub(super) struct Standing {
     pub(super) generation: u64,
     pub(super) resync_rate: u64,
     pub(super) async_limit: u32,
+    /// Empty where it is the same as on this machine.
+    pub(super) source_name: Name,
 }
 
 impl Standing {
@@ -35,6 +38,7 @@ impl Standing {
             generation: sb.current,
             resync_rate: sb.resync_rate,
             async_limit: sb.async_limit,
+            source_name: sb.source_name,
         }
     }
 }
@@ -53,9 +57,11 @@ pub(super) struct View {
     pub(super) dirty_chunks: Option<u64>,
     pub(super) intent_chunks: Option<u64>,
     pub(super) reads: Option<Reads>,
+    /// How it stands, and bytes copied to one that was put in.
+    pub(super) disk_state: Option<(DiskState, u64)>,
     pub(super) meta_writes: u64,
     pub(super) standing: Standing,
-    pub(super) leg: Option<LegStatus>,
+    pub(super) legs: KVec<LegStatus>,
 }
 
 impl View {

@@ -4,14 +4,19 @@
 //! and a thread that accepts, answers, or refuses them with a reason.
 
 use super::{link::Link, Node, Observer, Report};
-use crate::sys::{net::Address, sync::Event};
+use crate::{
+    meta::Store,
+    sys::{net::Address, sync::Event},
+};
 use kernel::{
     prelude::*,
     sync::{new_mutex, Arc, Mutex},
 };
 use netraid_core::{
+    handshake::Listening,
     name::Text,
-    wire::{Header, Hello, Kind, Refuse, RefuseCode, REFUSE_MAX_LEN},
+    state::Role,
+    wire::{Header, Hello, Kind, Refuse, RefuseCode, NO_ID, REFUSE_MAX_LEN},
 };
 
 /// How many may wait for a mirror that is busy.
@@ -35,6 +40,8 @@ pub(super) struct Refused {
 pub(super) struct Lobby {
     /// The mirror.
     pub(super) node: Node,
+    role: Role,
+    store: Arc<Store>,
     observer: Observer,
     leg: u32,
     #[pin]
@@ -46,10 +53,12 @@ pub(super) struct Lobby {
 
 impl Lobby {
     /// An empty lobby; what happens in it is told to `observer` as of `leg`.
-    pub(super) fn new(node: Node, observer: Observer, leg: u32) -> Result<Arc<Self>> {
+    pub(super) fn new(node: Node, role: Role, store: Arc<Store>, observer: Observer, leg: u32) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 node,
+                role,
+                store,
                 observer,
                 leg,
                 waiting <- new_mutex!(KVec::new(), "netraid_lobby"),
@@ -57,6 +66,20 @@ impl Lobby {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Who is here; takes the lock of the superblock.
+    pub(super) fn listening(&self) -> Listening {
+        let mirror_uuid = self.store.with(|sb| sb.mirror_uuid);
+        Listening {
+            number: self.node.mirror_id,
+            name: self.node.mirror,
+            wire_name: self.node.wire_name,
+            node_uuid: self.node.uuid,
+            instance: self.node.instance,
+            mirror_uuid: (mirror_uuid != NO_ID).then_some(mirror_uuid),
+            role: self.role,
+        }
     }
 
     /// Reports with no lock held.

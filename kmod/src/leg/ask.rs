@@ -10,15 +10,18 @@ use super::{
 use crate::{
     meta::Store,
     sys::{
+        errno::ENODATA,
         misc,
         net::{Address, NetNs},
     },
 };
+use kernel::prelude::*;
 use netraid_core::{
     chunk::Geometry,
     handshake::generations_of_target,
+    legs::LegNumber,
     ownership::{Answer, Heard},
-    wire::{HelloFlags, RefuseCode, Welcome, WelcomeFlags},
+    wire::{HelloFlags, Id, Refuse, RefuseCode, Welcome, WelcomeFlags},
 };
 
 /// How long a machine that saw its source die waits for the answer of that source: it is likely to be dead.
@@ -30,6 +33,8 @@ pub(crate) struct Question<'a> {
     pub(crate) store: &'a Store,
     pub(crate) geometry: Geometry,
     pub(crate) logical_block_size: u32,
+    /// Where the one who is asked is noted.
+    pub(crate) place: LegNumber,
     pub(crate) address: Address,
     pub(crate) timing: Timing,
     /// This machine was in step with the one it asks.
@@ -38,21 +43,37 @@ pub(crate) struct Question<'a> {
 
 /// Asks; sleeps at most twice the timeout of the leg.
 pub(crate) fn ask(net: &NetNs, question: &Question<'_>) -> Heard {
+    match exchange(net, question) {
+        Ok(Ok(welcome)) => Heard::Answer(answer(&welcome)),
+        // Other mirrors listen there, this one is not up: as if nobody listened.
+        Ok(Err(refusal)) if refusal.code == RefuseCode::OtherMirror => Heard::Nothing,
+        Ok(Err(refusal)) => Heard::Refused(refusal.sentence()),
+        Err(_) => Heard::Nothing,
+    }
+}
+
+/// Who it is; none where he refuses to say. Takes as long as [`ask`].
+///
+/// # Errors
+///
+/// Those of connecting, `ENODATA` where the connection ends before the answer.
+pub(super) fn who(net: &NetNs, question: &Question<'_>) -> Result<Option<Id>> {
+    Ok(exchange(net, question)?.ok().map(|welcome| welcome.node_uuid))
+}
+
+fn exchange(net: &NetNs, question: &Question<'_>) -> Result<core::result::Result<Welcome, Refuse>> {
     let mut timing = question.timing;
     if question.warm {
         timing.timeout_ms = timing.timeout_ms.min(WARM_MS);
     }
-    let Ok(link) = Link::to(net, &question.address, timing) else {
-        return Heard::Nothing;
-    };
+    let link = Link::to(net, &question.address, timing)?;
     link.set_deadline(timing.timeout_ms);
-    if link.connect(&question.address).is_err() {
-        return Heard::Nothing;
-    }
+    link.connect(&question.address)?;
     let hello = greeting::hello(
         question.store,
         &Introduction {
             node: question.node,
+            place: question.place,
             timing,
             geometry: question.geometry,
             logical_block_size: question.logical_block_size,
@@ -62,15 +83,9 @@ pub(crate) fn ask(net: &NetNs, question: &Question<'_>) -> Heard {
             features: 0,
         },
     );
-    let heard = match greeting::exchange(&link, &hello) {
-        Ok(Ok(welcome)) => Heard::Answer(answer(&welcome)),
-        // Other mirrors listen there, this one is not up: as if nobody listened.
-        Ok(Err(refusal)) if refusal.code == RefuseCode::OtherMirror => Heard::Nothing,
-        Ok(Err(refusal)) => Heard::Refused(refusal.sentence()),
-        Err(_) => Heard::Nothing,
-    };
+    let heard = greeting::exchange(&link, &hello);
     link.close();
-    heard
+    heard.map_err(|_| ENODATA.into())
 }
 
 fn answer(welcome: &Welcome) -> Answer {

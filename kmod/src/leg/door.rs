@@ -92,7 +92,13 @@ impl Door {
     ///
     /// Those of [`Place::take`].
     pub(crate) fn open(net: &NetNs, address: &Address, config: DoorConfig) -> Result<Self> {
-        let lobby = Lobby::new(config.node, config.observer, PEER as u32 + 1)?;
+        let lobby = Lobby::new(
+            config.node,
+            config.role,
+            config.store.clone(),
+            config.observer,
+            PEER as u32 + 1,
+        )?;
         let place = Place::take(net, address, &lobby)?;
         let porter = Arc::new(
             Porter {

@@ -7,15 +7,13 @@ use super::{
     link::{Link, LinkError, LinkResult},
     Node, Timing,
 };
-use crate::{
-    meta::{maps::PEER, Store},
-    sys::block::LowerDisk,
-};
+use crate::{meta::Store, sys::block::LowerDisk};
 use kernel::prelude::*;
 use netraid_core::{
     chunk::Geometry,
     generation::Generations,
     handshake::{agreed_features, target_decide, ConnectedSource, TargetFacts, Verdict},
+    legs::LegNumber,
     meta::{MetaFlags, Superblock},
     name::Text,
     state::Role,
@@ -30,7 +28,7 @@ const ANSWER_MAX: usize = 1024;
 
 /// This machine's generations, as they relate to another one: a base belongs to the machine it was noted for.
 pub(crate) fn generations(sb: &Superblock, other: &Id) -> Generations {
-    let noted = sb.peers.get(PEER).filter(|peer| peer.uuid == *other);
+    let noted = sb.peers.iter().find(|peer| !peer.is_free() && peer.uuid == *other);
     Generations {
         current: sb.current,
         base: noted.map_or(0, |peer| peer.base),
@@ -38,14 +36,16 @@ pub(crate) fn generations(sb: &Superblock, other: &Id) -> Generations {
     }
 }
 
-/// The same, for the machine that was noted.
-pub(crate) fn generations_for_peer(sb: &Superblock) -> Generations {
-    generations(sb, &sb.peers.get(PEER).map_or(NO_ID, |peer| peer.uuid))
+/// The same, for the machine that was noted in a place.
+pub(crate) fn generations_for_peer(sb: &Superblock, place: LegNumber) -> Generations {
+    generations(sb, &sb.peers.get(place.index()).map_or(NO_ID, |peer| peer.uuid))
 }
 
 /// What a greeting is made of, apart from what is remembered.
 pub(crate) struct Introduction<'a> {
     pub(crate) node: &'a Node,
+    /// Where the other machine is noted.
+    pub(crate) place: LegNumber,
     pub(crate) timing: Timing,
     pub(crate) geometry: Geometry,
     pub(crate) logical_block_size: u32,
@@ -59,7 +59,7 @@ pub(crate) struct Introduction<'a> {
 /// The greeting of a source, or of one who asks.
 pub(crate) fn hello(store: &Store, by: &Introduction<'_>) -> Hello {
     store.with(|sb| {
-        let mine = generations_for_peer(sb);
+        let mine = generations_for_peer(sb, by.place);
         Hello {
             version_minor: VERSION_MINOR,
             flags: by
@@ -70,7 +70,7 @@ pub(crate) fn hello(store: &Store, by: &Introduction<'_>) -> Hello {
             mirror_uuid: sb.mirror_uuid,
             node_uuid: by.node.uuid,
             instance: by.node.instance,
-            known_instance: sb.peers.get(PEER).map_or(NO_ID, |peer| peer.instance),
+            known_instance: sb.peers.get(by.place.index()).map_or(NO_ID, |peer| peer.instance),
             session: by.session,
             size: by.geometry.size(),
             generation: mine.current,
@@ -82,7 +82,7 @@ pub(crate) fn hello(store: &Store, by: &Introduction<'_>) -> Hello {
             max_payload: MAX_PAYLOAD,
             heartbeat_ms: by.timing.heartbeat_ms,
             timeout_ms: by.timing.timeout_ms,
-            mirror_name: by.node.mirror,
+            mirror_name: by.node.wire_name,
             node_name: by.node.name,
         }
     })
@@ -150,8 +150,11 @@ pub(super) enum Answer {
 pub(super) fn answer(facts: &Facts<'_>, link: &Link, hello: &Hello) -> Answer {
     let known = facts.store.with(|sb| TargetFacts {
         role: facts.role,
-        mirror_name: facts.node.mirror,
+        mirror_name: facts.node.wire_name,
+        local_name: facts.node.mirror,
         node_name: facts.node.name,
+        node_uuid: facts.node.uuid,
+        same_machine: sb.flags.contains(MetaFlags::SAME_MACHINE),
         mirror_uuid: Some(sb.mirror_uuid).filter(|uuid| *uuid != NO_ID),
         disk_size: facts.disk.room,
         logical_block_size: facts.disk.logical_block_size,

@@ -7,7 +7,7 @@ use crate::sys::errno::ECONNRESET;
 use crate::sys::{
     block::{Bio, PagedBio},
     misc,
-    net::{Address, NetNs, Socket},
+    net::{Address, Head, NetNs, Socket},
 };
 use core::fmt;
 use kernel::{
@@ -121,7 +121,7 @@ pub(crate) struct Link {
     /// Held while a message is sent, so that none comes into the middle of another. Sends end by themselves after
     /// the timeout.
     #[pin]
-    sending: Mutex<()>,
+    sending: Mutex<Head<HEADER_LEN>>,
     /// When the connection is given up whatever is heard, milliseconds since boot; 0 for never.
     deadline: Atomic<u64>,
     /// What both sides have agreed on, and whether they have agreed at all.
@@ -136,12 +136,13 @@ pub(crate) struct Link {
 impl Link {
     fn new(socket: Socket, timing: Timing) -> Result<Arc<Self>> {
         let now = misc::now_ms();
+        let head = Head::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 socket,
                 heartbeat_ms: Atomic::new(timing.heartbeat_ms),
                 timeout_ms: Atomic::new(timing.timeout_ms),
-                sending <- new_mutex!((), "netraid_sending"),
+                sending <- new_mutex!(head, "netraid_sending"),
                 deadline: Atomic::new(0_u64),
                 features: Atomic::new(0_u64),
                 agreed: Atomic::new(false),
@@ -245,12 +246,11 @@ impl Link {
 
     /// Sends a header and what follows it, with a checksum where that is agreed on.
     pub(crate) fn send<C>(&self, mut header: Header, data: &Data<'_, C>) -> LinkResult {
-        let more = !matches!(data, Data::None);
         if header.takes_payload_crc(self.has(features::PAYLOAD_CRC)) {
             header.payload_crc = data.crc32c();
         }
         let header = header.encode();
-        let _message = self.sending.lock();
+        let mut head = self.sending.lock();
         let socket = &self.socket;
         // A slow disk on the other side holds us back while its heartbeats go on; that has an end, too.
         let began = misc::now_ms();
@@ -258,12 +258,20 @@ impl Link {
             self.silence_ms() < u64::from(self.timeout_ms.load(Relaxed))
                 && misc::now_ms().saturating_sub(began) < SEND_MS
         };
-        let sent = socket.send(&header, more, &patient).and_then(|()| match data {
-            Data::None => Ok(0),
-            Data::Bytes(bytes) => socket.send(bytes, false, &patient).map(|()| bytes.len() as u64),
-            Data::Bio(bio) => socket.send_bio(bio, &patient).map(|()| u64::from(bio.len())),
-            Data::Pages(pages) => socket.send_paged(pages, &patient).map(|()| u64::from(pages.len())),
-        });
+        let sent = match data {
+            Data::None => socket.send(&header, &[], &patient).map(|()| 0),
+            Data::Bytes(bytes) => socket.send(&header, bytes, &patient).map(|()| bytes.len() as u64),
+            Data::Bio(bio) => {
+                head.set(header);
+                socket.send_bio(&head, bio, &patient).map(|()| u64::from(bio.len()))
+            }
+            Data::Pages(pages) => {
+                head.set(header);
+                socket
+                    .send_paged(&head, pages, &patient)
+                    .map(|()| u64::from(pages.len()))
+            }
+        };
         let bytes = sent.map_err(LinkError::Io)?;
         self.sent_bytes.add(bytes.saturating_add(HEADER_LEN as u64), Relaxed);
         self.spoke.store(misc::now_ms(), Relaxed);
@@ -332,6 +340,11 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// Bytes that have arrived and can be read without a wait.
+    pub(crate) fn readable(&self) -> u32 {
+        self.socket.readable()
     }
 
     /// The data that follows a header, of which none may be used unless this succeeds: into the pages of a bio.

@@ -12,7 +12,8 @@
 //!
 //! The table's mutex is held while a reception is opened or closed, so that its port is free again when the next one
 //! asks for it. Closing waits for the reception's thread. That thread takes the mutex of its reception, that of a lobby,
-//! and what reporting takes (the list of mirrors, the events, the state of a mirror), never the table's. So none of
+//! that of a superblock, and what reporting takes (the list of mirrors, the events, the state of a mirror), never the
+//! table's. So none of
 //! those may be held by whoever enters or leaves a reception; the lock of a mirror's operation may.
 
 use super::{
@@ -33,6 +34,7 @@ use kernel::{
     },
 };
 use netraid_core::{
+    handshake::{addressee, Addressee},
     name::{Name, Text},
     wire::{Hello, Kind, Refuse, RefuseCode, WireError, HELLO_LEN},
 };
@@ -220,30 +222,50 @@ impl Reception {
     /// Shows a caller to the mirror he wants.
     fn pass_on(&self, caller: Caller) {
         let wanted = caller.hello.mirror_name;
-        let passed = match self.find(&wanted) {
-            Found::One(lobby) => lobby.enter(caller),
-            Found::NotAmong(node) => Err(Refused {
+        let refused = match self.find(&caller.hello) {
+            Found::One(lobby) => lobby.enter(caller).err(),
+            Found::NotAmong(node) => Some(Refused {
                 link: caller.link,
                 code: RefuseCode::OtherMirror,
                 reason: Text::format(format_args!(
                     "no mirror {wanted} listens on {node}; join it there with `netraid-ctl join`"
                 )),
             }),
+            Found::Ambiguous(node, one, two) => {
+                let reason = Text::format(format_args!(
+                    "two mirrors on {node}, {one} and {two}, could be the target of {wanted}; delete one of them there \
+                     and join again with a port of its own (--listen)"
+                ));
+                self.tell_all(Report::Refused(reason));
+                Some(Refused {
+                    link: caller.link,
+                    code: RefuseCode::Ambiguous,
+                    reason,
+                })
+            }
             Found::Nobody => return caller.link.abort(),
         };
-        if let Err(refused) = passed {
+        if let Some(refused) = refused {
             send_refusal(&refused.link, &Refuse::new(refused.code, refused.reason));
         }
     }
 
-    /// The lobby of a mirror. Where there is only one mirror, it says itself that it is not the one.
-    fn find(&self, mirror: &Name) -> Found {
+    /// The lobby of the mirror that a caller wants. Where there is only one mirror, it says itself that it is not the one.
+    fn find(&self, hello: &Hello) -> Found {
         let inner = self.inner.lock();
-        let named = inner.lobbies.iter().find(|lobby| lobby.node.mirror == *mirror);
-        match (named, inner.lobbies.as_slice()) {
-            (Some(lobby), _) | (None, [lobby]) => Found::One(lobby.clone()),
-            (None, [lobby, ..]) => Found::NotAmong(lobby.node.name),
-            (None, []) => Found::Nobody,
+        let Some(first) = inner.lobbies.first() else {
+            return Found::Nobody;
+        };
+        let node = first.node.name;
+        match addressee(hello, inner.lobbies.iter().map(|lobby| lobby.listening())) {
+            Addressee::Mirror(number) => {
+                let mut lobbies = inner.lobbies.iter();
+                let found = lobbies.find(|lobby| lobby.node.mirror_id == number);
+                found.map_or(Found::NotAmong(node), |lobby| Found::One(lobby.clone()))
+            }
+            Addressee::Ambiguous(one, two) => Found::Ambiguous(node, one, two),
+            Addressee::Nobody if inner.lobbies.len() == 1 => Found::One(first.clone()),
+            Addressee::Nobody | Addressee::Caller => Found::NotAmong(node),
         }
     }
 
@@ -274,6 +296,8 @@ enum Found {
     One(Arc<Lobby>),
     /// None of the mirrors of this machine, which is called so.
     NotAmong(Name),
+    /// Either of two mirrors of this machine, which is called so.
+    Ambiguous(Name, Name, Name),
     /// All have left.
     Nobody,
 }

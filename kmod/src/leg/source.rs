@@ -2,9 +2,8 @@
 
 //! The source's end of a leg: what it holds, and how decisions become deeds.
 
-use super::{link::Link, LegStatus, Node, Observer, Report, ResyncStatus, Timing};
+use super::{link::Link, source_status::NOTHING_TO_COPY, Node, Observer, Report, ResyncStatus, Timing};
 use crate::{
-    meta::maps::PEER,
     sys::{
         misc,
         net::{Address, NetNs},
@@ -21,16 +20,19 @@ use kernel::{
 };
 use netraid_core::{
     backoff::Backoff,
+    behind::Behind,
     leg::{Action, Event, Machine},
-    meta::PeerFlags,
+    legs::LegNumber,
+    meta::{Peer, PeerFlags, Superblock},
     name::{Name, Text},
     resync::Progress,
+    state::{Congestion, Replication},
     wire::{features, Id, Kind, NO_ID},
 };
 
 /// What a new leg is given.
 pub(crate) struct SourceConfig {
-    pub(crate) id: u32,
+    pub(crate) number: LegNumber,
     pub(crate) node: Node,
     /// Where this machine listens, told to the target; 0 for nowhere.
     pub(crate) listen_port: u16,
@@ -38,16 +40,23 @@ pub(crate) struct SourceConfig {
     pub(crate) timing: Timing,
     /// An operator does not want checksums of the data.
     pub(crate) no_checksums: bool,
+    /// When a write counts as done.
+    pub(crate) replication: Replication,
+    /// What happens at the limit of an asynchronous leg.
+    pub(crate) congestion: Congestion,
     pub(crate) net: NetNs,
     pub(crate) observer: Observer,
     /// Told that the target asks to change places; answered by [`SourceLeg::answer_takeover`].
-    pub(crate) handover: fn(mirror_id: u32),
+    pub(crate) handover: fn(mirror_id: u32, leg: LegNumber),
 }
 
 /// What the leg's mutex protects.
 pub(super) struct Inner {
     pub(super) machine: Machine,
     pub(super) backoff: Backoff,
+    pub(super) behind: Behind,
+    /// The leg fell behind, and has not greeted since.
+    pub(super) fell: bool,
     pub(super) retry_at: u64,
     /// The connection, or the attempt to make one.
     pub(super) link: Option<Arc<Link>>,
@@ -57,6 +66,8 @@ pub(super) struct Inner {
     pub(super) reason: Text,
     /// Why the running resync became necessary.
     pub(super) cause: Text,
+    /// A target that is resumed as part of the greeting has another cause than that.
+    pub(super) cause_stands: bool,
     pub(super) progress: Option<Progress>,
     pub(super) last_resync: ResyncStatus,
     pub(super) marked_all: bool,
@@ -83,6 +94,8 @@ pub(crate) struct SourceLeg {
     pub(super) wake: Wake,
     /// How often an operator asked for a full copy; changed and compared only while the superblock is being changed.
     pub(super) full_copies: Atomic<u32>,
+    /// Whoever waits for the target does not want to wait for long; see [`SourceLeg::hurry`].
+    hurried: Atomic<bool>,
 }
 
 impl SourceLeg {
@@ -90,12 +103,15 @@ impl SourceLeg {
         let inner = Inner {
             machine: Machine::new(),
             backoff: Backoff::new(),
+            behind: Behind::NEW,
+            fell: false,
             retry_at: 0,
             link: None,
             peer: Name::EMPTY,
             skipped_bytes: 0,
             reason: Text::truncated("the target has not been reached yet"),
             cause: Text::EMPTY,
+            cause_stands: false,
             progress: None,
             last_resync: ResyncStatus::default(),
             marked_all: false,
@@ -114,6 +130,7 @@ impl SourceLeg {
                 inner <- new_mutex!(inner, "netraid_leg"),
                 wake <- Wake::new(),
                 full_copies: Atomic::new(0),
+                hurried: Atomic::new(false),
             }),
             GFP_KERNEL,
         )
@@ -165,21 +182,40 @@ impl SourceLeg {
                 let ms = inner.backoff.slow(misc::random_u32());
                 inner.retry_at = now.saturating_add(u64::from(ms));
             }
-            Action::ResetBackoff => inner.backoff.reset(),
+            Action::ArmBehind => {
+                let ms = inner.behind.fall(now);
+                inner.retry_at = now.saturating_add(u64::from(ms));
+                inner.fell = true;
+                inner.reason = Text::format(format_args!(
+                    "{} can't keep up with the application; it catches up by a resync in {} s",
+                    inner.peer,
+                    ms / 1000
+                ));
+            }
+            Action::ResetBackoff => {
+                inner.backoff.reset();
+                inner.behind.caught_up(now);
+            }
             Action::Close => inner.close(),
             Action::GoLive => {
-                let clean = self.volume.go_live();
-                return Some(if clean { Event::LiveClean } else { Event::LiveDirty });
+                return Some(match self.volume.go_live(self.number()) {
+                    Some(true) => Event::LiveClean,
+                    Some(false) => Event::LiveDirty,
+                    None => {
+                        inner.reason = Text::truncated(NOTHING_TO_COPY);
+                        Event::Lost
+                    }
+                });
             }
-            Action::Cut => return self.volume.cut().then_some(Event::Drained),
-            Action::Abandon => self.volume.abandon(),
+            Action::Cut => return self.volume.cut(self.number()).then_some(Event::Drained),
+            Action::Abandon => self.volume.abandon(self.number()),
             // Marked, and on record, before the greeting was answered.
             Action::MarkAll => inner.marked_all = true,
             Action::StartResync => self.start_resync(inner, now),
-            Action::StopResync => inner.stop_resync(now, &self.volume),
-            Action::SendResyncDone => self.volume.send_control(Kind::ResyncDone),
-            Action::SendPause => self.volume.send_control(Kind::Pause),
-            Action::SendResume => self.volume.send_control(Kind::Resume),
+            Action::StopResync => self.stop_resync(inner, now),
+            Action::SendResyncDone => self.volume.send_control(self.number(), Kind::ResyncDone),
+            Action::SendPause => self.volume.send_control(self.number(), Kind::Pause),
+            Action::SendResume => self.volume.send_control(self.number(), Kind::Resume),
             Action::Notify => reports.changed = true,
             Action::NotifyDone => {
                 reports.changed = true;
@@ -190,7 +226,7 @@ impl SourceLeg {
     }
 
     fn start_resync(&self, inner: &mut Inner, now: u64) {
-        let counters = self.volume.counters();
+        let counters = self.volume.counters(self.number());
         let asked = core::mem::take(&mut inner.marked_all);
         let full = asked || counters.dirty_bytes >= self.volume.geometry.size();
         inner.progress = Some(Progress::start(now, counters.dirty_bytes));
@@ -200,8 +236,40 @@ impl SourceLeg {
         inner.skipped_bytes = inner.skipped_bytes.saturating_add(unmarked);
         inner.copied_before = counters.resynced();
         inner.copying = true;
-        self.volume.copied.raise();
-        self.volume.outgoing.raise();
+        self.volume.raise_copied(self.number());
+        self.volume.raise_outgoing(self.number());
+    }
+
+    fn stop_resync(&self, inner: &mut Inner, now: u64) {
+        inner.copying = false;
+        if inner.progress.is_some() {
+            let copied = self.volume.counters(self.number()).resynced();
+            inner.last_resync = inner.resync_status(now, copied);
+            inner.progress = None;
+        }
+    }
+
+    /// Gives the leg up for a while if it can't keep up and its operator wants that.
+    pub(crate) fn look_for_congestion(&self) {
+        // What is all there is is waited for.
+        if self.volume.take_congested(self.number()) && !self.volume.is_disk_gone() {
+            self.fire(Event::Congested, None);
+        }
+    }
+
+    /// Which of the legs it is.
+    pub(crate) fn number(&self) -> LegNumber {
+        self.config.number
+    }
+
+    /// What the metadata says of its target.
+    pub(super) fn noted<'a>(&self, sb: &'a Superblock) -> Option<&'a Peer> {
+        sb.peers.get(self.number().index())
+    }
+
+    /// The same, to be changed.
+    pub(super) fn note<'a>(&self, sb: &'a mut Superblock) -> Option<&'a mut Peer> {
+        sb.peers.get_mut(self.number().index())
     }
 
     /// The connection in use, when both sides have agreed.
@@ -223,13 +291,28 @@ impl SourceLeg {
     pub(super) fn stop(&self) {
         self.inner.lock().stopping = true;
         self.fire(Event::Stop, None);
-        self.volume.outgoing.raise();
-        self.volume.copied.raise();
+        self.volume.raise_outgoing(self.number());
+        self.volume.raise_copied(self.number());
+    }
+
+    /// From now on a target that confirms nothing is given up as soon as one from which nothing is heard: an operator
+    /// wants the mirror out of service by force, and whatever is missing there is marked.
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Relaxed);
+    }
+
+    /// For how long the target may confirm nothing, milliseconds.
+    pub(super) fn confirm_ms(&self) -> u64 {
+        if self.hurried.load(Relaxed) {
+            u64::from(self.config.timing.timeout_ms)
+        } else {
+            self.config.timing.confirm_ms()
+        }
     }
 
     /// The target's name and identity, once they are known.
-    fn peer(&self) -> (Name, Option<Id>) {
-        self.volume.store.with(|sb| match sb.peers.get(PEER) {
+    pub(super) fn peer(&self) -> (Name, Option<Id>) {
+        self.volume.store.with(|sb| match self.noted(sb) {
             Some(peer) if peer.uuid != NO_ID => (peer.name, Some(peer.uuid)),
             _ => (Name::EMPTY, None),
         })
@@ -237,11 +320,11 @@ impl SourceLeg {
 
     /// What the target is offered.
     pub(super) fn offered_features(&self) -> u64 {
-        if self.config.no_checksums {
-            features::SUPPORTED & !features::PAYLOAD_CRC
-        } else {
-            features::SUPPORTED
-        }
+        let asynchronous = self.config.replication == Replication::Asynchronous;
+        let without = |feature: u64, unwanted: bool| if unwanted { !feature } else { u64::MAX };
+        features::SUPPORTED
+            & without(features::PAYLOAD_CRC, self.config.no_checksums)
+            & without(features::BARRIER, !asynchronous)
     }
 
     /// The target's address.
@@ -270,7 +353,7 @@ impl SourceLeg {
     pub(crate) fn ask_for_full_copy(&self) -> Result {
         self.volume.store.change(|sb| {
             self.full_copies.store(self.full_copies().wrapping_add(1), Relaxed);
-            if let Some(peer) = sb.peers.get_mut(PEER) {
+            if let Some(peer) = self.note(sb) {
                 peer.flags.set(PeerFlags::FULL, true);
                 peer.flags.set(PeerFlags::PAUSED, false);
             }
@@ -285,52 +368,6 @@ impl SourceLeg {
     pub(crate) fn is_stopping(&self) -> bool {
         self.inner.lock().stopping
     }
-
-    /// Tells the listeners how far a resync is.
-    pub(crate) fn report_progress(&self) {
-        (self.config.observer)(self.config.node.mirror_id, self.config.id, Report::Progress);
-    }
-
-    /// Tells the listeners that a lasting flag of the mirror changed.
-    pub(super) fn report_standing(&self, reason: Text) {
-        (self.config.observer)(self.config.node.mirror_id, self.config.id, Report::Standing(reason));
-    }
-
-    /// What the operator is shown.
-    pub(crate) fn status(&self) -> LegStatus {
-        let counters = self.volume.counters();
-        let now = misc::now_ms();
-        let (peer_name, peer_uuid) = self.peer();
-        let inner = self.inner.lock();
-        let traffic = inner.link.as_ref().map_or((0, 0), |link| link.traffic());
-        let connected = inner.machine.state().is_connected();
-        LegStatus {
-            id: self.config.id,
-            address: Some(self.config.address),
-            peer_name,
-            peer_uuid,
-            state: inner.machine.view(),
-            connection: inner.machine.connection(),
-            timing: self.config.timing,
-            reason: inner.shown_reason(),
-            chunks: self.volume.geometry.chunks(),
-            dirty_chunks: counters.dirty_chunks,
-            resync: inner.resync_status(now, counters.resynced()),
-            resynced_bytes: counters.copied_bytes,
-            replicated_bytes: counters.replicated_bytes,
-            sent_bytes: inner.past_traffic.0.saturating_add(traffic.0),
-            received_bytes: inner.past_traffic.1.saturating_add(traffic.1),
-            connects: inner.connects,
-            attempts: inner.attempts,
-            heard_ms: inner.link.as_ref().filter(|_| connected).map(|link| link.silence_ms()),
-            retry_ms: inner.retry_in(now),
-            in_flight: counters.outstanding,
-            skipped_bytes: inner.skipped_bytes.saturating_add(counters.equal_bytes),
-            zeroed_bytes: counters.zeroed_bytes,
-            checksums: connected && inner.link.as_ref().is_some_and(|link| link.has(features::PAYLOAD_CRC)),
-            no_checksums: self.config.no_checksums,
-        }
-    }
 }
 
 impl Inner {
@@ -343,16 +380,7 @@ impl Inner {
         }
     }
 
-    fn stop_resync(&mut self, now: u64, volume: &VolumeRef) {
-        self.copying = false;
-        if self.progress.is_some() {
-            let copied = volume.counters().resynced();
-            self.last_resync = self.resync_status(now, copied);
-            self.progress = None;
-        }
-    }
-
-    fn resync_status(&self, now: u64, copied: u64) -> ResyncStatus {
+    pub(super) fn resync_status(&self, now: u64, copied: u64) -> ResyncStatus {
         let Some(progress) = self.progress else {
             return self.last_resync;
         };
@@ -364,7 +392,7 @@ impl Inner {
         }
     }
 
-    fn shown_reason(&self) -> Text {
+    pub(super) fn shown_reason(&self) -> Text {
         use netraid_core::state::LegState::{FullyOperational, Resyncing};
         match self.machine.view() {
             FullyOperational => Text::EMPTY,
@@ -373,7 +401,7 @@ impl Inner {
         }
     }
 
-    fn retry_in(&self, now: u64) -> Option<u64> {
+    pub(super) fn retry_in(&self, now: u64) -> Option<u64> {
         let waiting = self.machine.state() == netraid_core::leg::State::Waiting;
         waiting.then(|| self.retry_at.saturating_sub(now))
     }
@@ -394,7 +422,7 @@ impl Reports {
         let asked = inner.reason;
         drop(inner);
         leg.wake.raise();
-        let (mirror, id) = (leg.config.node.mirror_id, leg.config.id);
+        let (mirror, id) = (leg.config.node.mirror_id, leg.number().id());
         let tell = leg.config.observer;
         if self.refused {
             tell(mirror, id, Report::Refused(asked));

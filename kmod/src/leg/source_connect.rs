@@ -3,25 +3,25 @@
 //! The connecting thread of a source's leg: attempts, greetings, and then the receiving of messages.
 
 use super::{
+    ask::{self, Question},
     greeting::{self, Introduction},
     link::{Link, LinkError},
     source::SourceLeg,
     source_receive,
+    source_status::NOTHING_TO_COPY,
 };
-use crate::{
-    meta::maps::PEER,
-    sys::{
-        errno::{ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH},
-        misc,
-    },
+use crate::sys::{
+    errno::{ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, ENETUNREACH},
+    misc,
 };
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     handshake::{source_decide, Agreement, Copying, Plan, SourceFacts},
     leg::{Event, Greeting, State},
-    meta::{MetaFlags, PeerFlags, Superblock},
+    legs::LegNumber,
+    meta::{MetaFlags, Peer, PeerFlags, Superblock},
     name::Text,
-    wire::{features, HelloFlags, RefuseCode, Welcome, NO_ID},
+    wire::{features, HelloFlags, Id, RefuseCode, Welcome, NO_ID},
 };
 
 /// How long the thread sleeps when nothing wakes it; only a safety net.
@@ -65,6 +65,12 @@ fn serve(leg: &Arc<SourceLeg>) {
 
 fn connect(leg: &SourceLeg) {
     let config = &leg.config;
+    if leg.volume.is_disk_gone() {
+        return leg.fire(Event::ConnectFailed, Some(Text::truncated(NOTHING_TO_COPY)));
+    }
+    if let Err(reason) = look_for_double(leg) {
+        return leg.fire(Event::ConnectFailed, Some(reason));
+    }
     let link = match Link::to(&config.net, &config.address, config.timing) {
         Ok(link) => link,
         Err(error) => return failed(leg, error),
@@ -85,9 +91,13 @@ fn connect(leg: &SourceLeg) {
 }
 
 fn failed(leg: &SourceLeg, error: Error) {
+    leg.fire(Event::ConnectFailed, Some(no_connection(leg, error)));
+}
+
+fn no_connection(leg: &SourceLeg, error: Error) -> Text {
     let to = leg.config.address;
-    let mirror = leg.config.node.mirror;
-    let reason = if error == ECONNREFUSED {
+    let mirror = leg.config.node.wire_name;
+    if error == ECONNREFUSED {
         Text::format(format_args!(
             "nobody listens on {to}; let mirror {mirror} be joined there with `netraid-ctl join`"
         ))
@@ -98,8 +108,7 @@ fn failed(leg: &SourceLeg, error: Error) {
     } else {
         let errno = -error.to_errno();
         Text::format(format_args!("the connection to {to} could not be made (error {errno})"))
-    };
-    leg.fire(Event::ConnectFailed, Some(reason));
+    }
 }
 
 /// Exchanges greetings and enters the decision.
@@ -114,9 +123,10 @@ fn greet(leg: &SourceLeg) {
         &leg.volume.store,
         &Introduction {
             node: &leg.config.node,
+            place: leg.number(),
             timing: leg.config.timing,
             geometry: leg.volume.geometry,
-            logical_block_size: leg.volume.lower.logical_block_size(),
+            logical_block_size: leg.volume.lower().logical_block_size(),
             listen_port: leg.config.listen_port,
             session,
             flags: HelloFlags::NONE.with(HelloFlags::PAUSED, paused),
@@ -139,6 +149,59 @@ fn greet(leg: &SourceLeg) {
     }
 }
 
+/// Sees to it that a target that was never connected is not that of another leg, whose connection this one would take the
+/// place of. Asks it, if there is another leg; that changes nothing there.
+fn look_for_double(leg: &SourceLeg) -> core::result::Result<(), Text> {
+    let store = &leg.volume.store;
+    let is_new = store.with(|sb| {
+        let mut others = LegNumber::all()
+            .zip(&sb.peers)
+            .filter(|(place, _)| *place != leg.number());
+        let known = leg.noted(sb).is_some_and(|peer| !peer.is_free());
+        !known && others.any(|(_, peer)| !peer.is_free())
+    });
+    if !is_new {
+        return Ok(());
+    }
+    let question = Question {
+        node: &leg.config.node,
+        store,
+        geometry: leg.volume.geometry,
+        logical_block_size: leg.volume.lower().logical_block_size(),
+        place: leg.number(),
+        address: leg.config.address,
+        timing: leg.config.timing,
+        warm: false,
+    };
+    match ask::who(&leg.config.net, &question) {
+        Ok(Some(uuid)) => other_leg_of(leg, &uuid).map_or(Ok(()), Err),
+        // The greeting will be refused, too, and says why.
+        Ok(None) => Ok(()),
+        Err(error) => Err(no_connection(leg, error)),
+    }
+}
+
+/// The sentence for a machine that is the target of another leg.
+fn other_leg_of(leg: &SourceLeg, uuid: &Id) -> Option<Text> {
+    leg.volume.store.with(|sb| {
+        let (place, peer) = double_of(leg, sb, uuid)?;
+        Some(Text::format(format_args!(
+            "{} is {}, the target of leg {} already; each target needs a machine of its own, unextend one of the two",
+            leg.config.address,
+            peer.name,
+            place.id()
+        )))
+    })
+}
+
+/// Where else a machine is noted as a target.
+fn double_of<'a>(leg: &SourceLeg, sb: &'a Superblock, uuid: &Id) -> Option<(LegNumber, &'a Peer)> {
+    let mut others = LegNumber::all()
+        .zip(&sb.peers)
+        .filter(|(place, _)| *place != leg.number());
+    others.find(|(_, peer)| !peer.is_free() && peer.uuid == *uuid)
+}
+
 fn refused(leg: &SourceLeg, link: &Arc<Link>, code: RefuseCode, reason: Text) {
     if code == RefuseCode::SplitBrain && greeting::note_split_brain(&leg.volume.store) {
         leg.report_standing(reason);
@@ -146,28 +209,42 @@ fn refused(leg: &SourceLeg, link: &Arc<Link>, code: RefuseCode, reason: Text) {
     leg.fire_on(link, Event::Refused, Some(reason));
 }
 
-fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
-    let paused = leg.inner.lock().machine.pause_wanted();
-    let store = &leg.volume.store;
-    // Read before the flag it counts: what is asked for in between is made by the next connection.
-    let full_copy = leg.full_copies();
-    let facts = store.with(|sb| {
-        let peer = sb.peers.get(PEER);
+/// What this side knows.
+fn facts(leg: &SourceLeg, welcome: &Welcome, session: u64, paused: bool) -> SourceFacts {
+    leg.volume.store.with(|sb| {
+        let peer = leg.noted(sb);
         SourceFacts {
             session,
             features: leg.offered_features(),
             size: leg.volume.geometry.size(),
-            logical_block_size: leg.volume.lower.logical_block_size(),
+            logical_block_size: leg.volume.lower().logical_block_size(),
             mine: greeting::generations(sb, &welcome.node_uuid),
             known_node: peer.map_or(NO_ID, |peer| peer.uuid),
             known_instance: peer.map_or(NO_ID, |peer| peer.instance),
             prepared: sb.flags.contains(MetaFlags::PREPARED),
+            shared: sb.flags.contains(MetaFlags::SHARED),
             is_new: sb.flags.contains(MetaFlags::NEW),
             paused,
             full: peer.is_some_and(|peer| peer.flags.contains(PeerFlags::FULL)),
         }
-    });
-    let agreement = match source_decide(&facts, welcome) {
+    })
+}
+
+fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
+    let paused = leg.inner.lock().machine.pause_wanted();
+    // Read before the flag it counts: what is asked for in between is made by the next connection.
+    let full_copy = leg.full_copies();
+    let mut facts = facts(leg, welcome, session, paused);
+    let mut plan = source_decide(&facts, welcome);
+    if matches!(plan, Plan::Agree(agreement) if agreement.begins) {
+        if let Err(error) = leg.volume.begin_generation(leg.number(), |_| {}) {
+            return leg.fire_on(link, Event::Lost, Some(not_recorded(error)));
+        }
+        // What the target lacks is judged by the generation that is begun.
+        facts = self::facts(leg, welcome, session, paused);
+        plan = source_decide(&facts, welcome);
+    }
+    let agreement = match plan {
         Plan::Agree(agreement) => agreement,
         Plan::Refuse(RefuseCode::Malformed) => {
             let reason = Text::format(format_args!(
@@ -178,20 +255,24 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
         }
         Plan::Refuse(code) => return refused(leg, link, code, Text::format(format_args!("{code}"))),
     };
+    if let Some(reason) = other_leg_of(leg, &welcome.node_uuid) {
+        return leg.fire_on(link, Event::Refused, Some(reason));
+    }
     link.agree(welcome.features);
     if let Err(error) = prepare(leg, welcome, agreement) {
-        let errno = -error.to_errno();
-        let reason = Text::format(format_args!(
-            "what the target misses can't be put on record (error {errno}); look at the disk of the metadata"
-        ));
-        return leg.fire_on(link, Event::Lost, Some(reason));
+        // Another leg may have greeted the same machine at the same moment.
+        if let Some(reason) = other_leg_of(leg, &welcome.node_uuid) {
+            return leg.fire_on(link, Event::Refused, Some(reason));
+        }
+        return leg.fire_on(link, Event::Lost, Some(not_recorded(error)));
     }
     let mut inner = leg.inner.lock();
     if !inner.link.as_ref().is_some_and(|now| Arc::ptr_eq(now, link)) {
         return;
     }
     let full = agreement.copying == Copying::Everything;
-    inner.cause = cause(&facts, welcome, agreement.copying);
+    inner.cause = cause(&facts, welcome, agreement, core::mem::take(&mut inner.fell));
+    inner.cause_stands = agreement.merge_map && !paused;
     inner.connects = inner.connects.saturating_add(1);
     inner.attempts = 0;
     inner.full_copy = full_copy;
@@ -209,15 +290,26 @@ fn decide(leg: &SourceLeg, link: &Arc<Link>, welcome: &Welcome, session: u64) {
         .report(leg, inner);
 }
 
-fn cause(facts: &SourceFacts, welcome: &Welcome, copying: Copying) -> Text {
-    Text::truncated(match copying {
+fn not_recorded(error: Error) -> Text {
+    let errno = -error.to_errno();
+    Text::format(format_args!(
+        "what the target misses can't be put on record (error {errno}); look at the disk of the metadata"
+    ))
+}
+
+/// Why a resync is necessary; `fell`: the connection before was given up since the target could not keep up.
+fn cause(facts: &SourceFacts, welcome: &Welcome, agreement: Agreement, fell: bool) -> Text {
+    Text::truncated(match agreement.copying {
         _ if facts.full => "an operator asked for a full copy",
+        Copying::Everything if agreement.compare => "the target was that of another source; it is compared",
         Copying::Everything if facts.known_node == NO_ID => "the target is new to this mirror",
         Copying::Everything => "what the target holds is not known",
         Copying::Written => "the target is new to this mirror, which has not been written to everywhere",
         Copying::Marked if facts.known_instance != welcome.instance => {
             "the target was restarted, or is new and prepared"
         }
+        Copying::Marked if agreement.merge_map => "the target was paused, or in use as source, meanwhile",
+        Copying::Marked if fell => "the target could not keep up with the application",
         Copying::Marked => "the connection was lost while the application wrote",
     })
 }
@@ -226,22 +318,24 @@ fn cause(facts: &SourceFacts, welcome: &Welcome, copying: Copying) -> Text {
 fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
     let volume = &leg.volume;
     match agreement.copying {
-        Copying::Everything => volume.mark_all(),
-        Copying::Written => volume.mark_written(),
+        Copying::Everything => volume.mark_all(leg.number(), agreement.compare),
+        Copying::Written => volume.mark_written(leg.number()),
         Copying::Marked => {}
     }
     if agreement.distrust {
-        volume.distrust();
+        volume.distrust(leg.number());
     }
     volume.keep_marks()?;
     let noted = |sb: &Superblock| {
-        sb.peers
-            .get(PEER)
+        leg.noted(sb)
             .is_some_and(|peer| peer.uuid == welcome.node_uuid && peer.instance == welcome.instance)
     };
     if !volume.store.with(noted) {
-        volume.store.change(|sb| {
-            if let Some(peer) = sb.peers.get_mut(PEER) {
+        let is_ours = volume.store.change(|sb| {
+            if double_of(leg, sb, &welcome.node_uuid).is_some() {
+                return false;
+            }
+            if let Some(peer) = leg.note(sb) {
                 if peer.uuid != welcome.node_uuid {
                     // What was noted of another machine does not hold for this one.
                     peer.base = 0;
@@ -250,10 +344,17 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
                 peer.name = welcome.node_name;
                 peer.instance = welcome.instance;
             }
+            // What the target's operator permitted holds when the roles are swapped, too.
+            let same_machine = welcome.node_uuid == leg.config.node.uuid;
+            sb.flags = sb.flags.with(MetaFlags::SAME_MACHINE, same_machine);
+            true
         })?;
+        if !is_ours {
+            return Err(EEXIST);
+        }
     }
-    volume.set_theirs(welcome.generation);
-    volume.set_compares(welcome.features & features::COMPARE != 0);
-    volume.set_answers_reads(welcome.features & features::READ != 0);
+    volume.set_theirs(leg.number(), welcome.generation, agreement.covered);
+    volume.set_compares(leg.number(), welcome.features & features::COMPARE != 0);
+    volume.set_answers_reads(leg.number(), welcome.features & features::READ != 0);
     Ok(())
 }

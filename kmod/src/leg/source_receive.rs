@@ -6,10 +6,7 @@ use super::{
     link::{Link, LinkError, LinkResult},
     source::SourceLeg,
 };
-use crate::{
-    meta::maps::PEER,
-    volume::{arrived, Confirmed},
-};
+use crate::volume::{arrived, Confirmed};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::{Event, State},
@@ -73,7 +70,7 @@ fn receive(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Lost> 
         Kind::Map => map(leg, link, &header),
         Kind::ReadReply => answer(leg, link, &header),
         Kind::Takeover => {
-            (leg.config.handover)(leg.config.node.mirror_id);
+            (leg.config.handover)(leg.config.node.mirror_id, leg.number());
             Ok(())
         }
         Kind::Bye => Err(Lost::Bye),
@@ -84,7 +81,7 @@ fn receive(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Lost> 
 fn acks(leg: &SourceLeg, link: &Link, header: &Header) -> core::result::Result<(), Lost> {
     let mut buffer = [0; ACKS_MAX * ACK_LEN];
     for ack in Ack::decode_all(link.read_data(header, &mut buffer)?) {
-        match leg.volume.confirm(ack) {
+        match leg.volume.confirm(leg.number(), ack) {
             Confirmed::Fine => {}
             Confirmed::TargetError(status) => return Err(Lost::TargetDisk(status)),
             Confirmed::Unexpected => return Err(Lost::OutOfTurn),
@@ -96,13 +93,13 @@ fn acks(leg: &SourceLeg, link: &Link, header: &Header) -> core::result::Result<(
 /// Data that the local disk could not give.
 fn answer(leg: &SourceLeg, link: &Link, header: &Header) -> core::result::Result<(), Lost> {
     let volume = &leg.volume;
-    match volume.answer(header) {
+    match volume.answer(leg.number(), header) {
         Answer::Unexpected => return Err(Lost::OutOfTurn),
-        Answer::Failed => arrived(volume, header, None),
+        Answer::Failed => arrived(volume, leg.number(), header, None),
         Answer::Data => {
             let pages = volume.answer_pages(header).map_err(LinkError::Io)?;
             link.read_pages(header, &pages)?;
-            arrived(volume, header, Some(pages));
+            arrived(volume, leg.number(), header, Some(pages));
         }
     }
     Ok(())
@@ -115,6 +112,10 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
     let fine = reply.status == ReplyStatus::Ok;
     let event = match asked {
         Some(Kind::ResyncDone) if fine => {
+            // Where it was in step, it still is: it has noted another generation.
+            if leg.volume.followed(leg.number()) && is_synced(leg) {
+                return Ok(());
+            }
             if is_asked(leg) {
                 complete(leg)?;
             }
@@ -122,7 +123,10 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
         }
         Some(Kind::Pause) if fine => Event::PauseAcked,
         Some(Kind::Resume) if fine => {
-            leg.inner.lock().cause = Text::truncated("replication was paused");
+            let mut inner = leg.inner.lock();
+            if !core::mem::take(&mut inner.cause_stands) {
+                inner.cause = Text::truncated("replication was paused");
+            }
             Event::ResumeAcked
         }
         Some(Kind::Resume) => {
@@ -138,6 +142,11 @@ fn reply(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Re
     };
     leg.fire_on(link, event, None);
     Ok(())
+}
+
+/// Whether the target is in step, and has said so.
+fn is_synced(leg: &SourceLeg) -> bool {
+    leg.inner.lock().machine.state() == State::Synced
 }
 
 /// Whether the target was told that the resync is complete, and has not answered yet; an answer to what was not said
@@ -158,7 +167,7 @@ fn complete(leg: &SourceLeg) -> core::result::Result<(), Lost> {
         sb.flags = sb.flags.without(gone);
         // One that was asked for since is still to be made.
         if leg.full_copies() == taken_in {
-            if let Some(peer) = sb.peers.get_mut(PEER) {
+            if let Some(peer) = leg.note(sb) {
                 peer.flags.set(PeerFlags::FULL, false);
             }
         }
@@ -193,7 +202,7 @@ fn map(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Resu
         if count == 0 {
             break;
         }
-        leg.volume.merge(at, piece.get(..count).unwrap_or(&[]));
+        leg.volume.merge(leg.number(), at, piece.get(..count).unwrap_or(&[]));
         at = at.saturating_add(count);
     }
     if header.flags.contains(Flags::LAST) {

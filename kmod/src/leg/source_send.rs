@@ -6,13 +6,11 @@ use super::{
     link::{Data, Link, LinkResult},
     source::SourceLeg,
 };
-use crate::{
-    meta::maps::PEER,
-    volume::{Outgoing, Payload},
-};
+use crate::volume::{Outgoing, Payload};
 use kernel::sync::Arc;
 use netraid_core::{
     leg::{Event, State},
+    meta::PeerFlags,
     name::Text,
     wire::{Header, Kind},
 };
@@ -21,43 +19,43 @@ use netraid_core::{
 pub(super) fn run(leg: &Arc<SourceLeg>) {
     let tick = leg.config.timing.tick_ms();
     while !leg.is_stopping() {
-        let woken = leg.volume.outgoing.wait(tick);
+        let woken = leg.volume.wait_outgoing(leg.number(), tick);
         // First: what is taken out for this connection must not go to the link of another.
-        let connection = leg.volume.connection();
+        let connection = leg.volume.connection(leg.number());
         let Some(link) = leg.connected() else { continue };
         if let Err(reason) = work(leg, &link, connection, woken) {
             leg.fire_on(&link, Event::Lost, Some(reason));
         }
-        if leg.volume.connection() != connection {
+        if leg.volume.connection(leg.number()) != connection {
             // There may be something for the next one already.
-            leg.volume.outgoing.raise();
+            leg.volume.raise_outgoing(leg.number());
         }
     }
 }
 
 fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core::result::Result<(), Text> {
     let lost = |error| Text::format(format_args!("sending to the target failed: {error}"));
-    while let Some(outgoing) = leg.volume.next_outgoing(connection) {
+    while let Some(outgoing) = leg.volume.next_outgoing(leg.number(), connection) {
         if let Some(given) = outgoing.ends_resync {
             together(leg, given)?;
         }
         let sent = send(link, &outgoing);
         // The pages go back in any case; if the sending failed, they are marked when the connection is given up.
-        leg.volume.sent(outgoing);
+        leg.volume.sent(leg.number(), outgoing);
         sent.map_err(lost)?;
     }
-    if leg.volume.is_drained() && leg.inner.lock().machine.state() == State::Pausing {
+    if leg.volume.is_drained(leg.number()) && leg.inner.lock().machine.state() == State::Pausing {
         leg.fire_on(link, Event::Drained, None);
     }
-    // As long as there is something to send, the other side hears from us.
-    if woken {
-        return Ok(());
-    }
+    // Whatever it was woken for, the other side may have heard nothing of it.
     if link.wants_heartbeat() {
         link.send_plain(&Header::new(Kind::Ping)).map_err(lost)?;
     }
-    let stalled = leg.volume.stalled_ms();
-    if stalled > leg.config.timing.confirm_ms() {
+    if woken {
+        return Ok(());
+    }
+    let stalled = leg.volume.stalled_ms(leg.number());
+    if stalled > leg.confirm_ms() {
         return Err(Text::format(format_args!(
             "the target has confirmed nothing for {stalled} ms; look at its disk and its kernel log"
         )));
@@ -70,8 +68,9 @@ fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core
 fn together(leg: &SourceLeg, given: u64) -> core::result::Result<(), Text> {
     let changed = leg.volume.store.change(|sb| {
         let same = sb.current == given;
-        if let Some(peer) = sb.peers.get_mut(PEER).filter(|_| same) {
+        if let Some(peer) = leg.note(sb).filter(|_| same) {
             peer.base = 0;
+            peer.flags.set(PeerFlags::FOLLOWING, false);
         }
     });
     changed.map_err(|error| {
@@ -86,6 +85,7 @@ fn send(link: &Link, outgoing: &Outgoing) -> LinkResult {
     match &outgoing.payload {
         Payload::None => link.send(outgoing.header, &Data::<()>::None),
         Payload::Bio(bio) => link.send(outgoing.header, &Data::<()>::Bio(bio)),
+        Payload::Shadow(pages) => link.send(outgoing.header, &Data::Pages(pages)),
         Payload::Copy(pages) => link.send(outgoing.header, &Data::Pages(pages)),
         Payload::Digest(pages) => link.send_bytes(outgoing.header, &pages.digest()),
     }

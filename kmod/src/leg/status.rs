@@ -5,7 +5,7 @@
 use crate::sys::net::Address;
 use netraid_core::{
     name::{Name, Text},
-    state::{Connection, LegState},
+    state::{Congestion, Connection, LegState, Replication},
     wire::Id,
 };
 
@@ -14,13 +14,15 @@ use netraid_core::{
 pub(crate) struct Node {
     /// Number of the mirror on this machine.
     pub(crate) mirror_id: u32,
-    /// Name of the mirror.
+    /// Name of the mirror on this machine.
     pub(crate) mirror: Name,
+    /// Its name for other machines.
+    pub(crate) wire_name: Name,
     /// Name of the machine.
     pub(crate) name: Name,
     /// Identity of the machine.
     pub(crate) uuid: Id,
-    /// Random for each time the mirror comes into service.
+    /// Another one for each time the mirror comes into service; the mirror knows itself by a part of it.
     pub(crate) instance: Id,
 }
 
@@ -86,6 +88,23 @@ pub(crate) struct ResyncStatus {
     pub(crate) count: u64,
 }
 
+/// What a leg has not confirmed of what applications wrote.
+#[derive(Clone, Copy)]
+pub(crate) struct Unconfirmed {
+    /// How many requests.
+    pub(crate) operations: u32,
+    /// Bytes of data.
+    pub(crate) bytes: u64,
+    /// For how long the oldest has been under way, milliseconds.
+    pub(crate) oldest_ms: Option<u64>,
+    /// How often an asynchronous leg did as a synchronous one would.
+    pub(crate) fallbacks: u64,
+    /// What happens at the limit of an asynchronous leg.
+    pub(crate) congestion: Congestion,
+    /// How often the leg fell behind.
+    pub(crate) falls: u64,
+}
+
 /// What an operator is shown of a leg.
 #[derive(Clone, Copy)]
 pub(crate) struct LegStatus {
@@ -109,6 +128,10 @@ pub(crate) struct LegStatus {
     pub(crate) heard_ms: Option<u64>,
     pub(crate) retry_ms: Option<u64>,
     pub(crate) in_flight: u32,
+    /// When a write counts as done.
+    pub(crate) replication: Replication,
+    /// What of it is only known to a source; see [`crate::volume::Counters`].
+    pub(crate) unconfirmed: Option<Unconfirmed>,
     pub(crate) skipped_bytes: u64,
     pub(crate) zeroed_bytes: u64,
     /// The data on this connection carries checksums.

@@ -26,7 +26,7 @@ use netraid_core::{
     meta::{MetaFlags, PeerFlags, HISTORY},
     name::{Name, Text},
     resync::Progress,
-    state::{Connection, LegState},
+    state::{Connection, LegState, Replication, Role},
     wire::{features, Id},
 };
 
@@ -56,8 +56,8 @@ pub(super) struct Inner {
     pub(super) resyncing: bool,
     /// The last connection was in sync until it broke: the copy here is the newest there is.
     pub(super) warm: bool,
-    /// The generations before the one of the source that is connected, as it greeted.
-    pub(super) source_history: [u64; HISTORY],
+    /// The generation of the source that is connected, and those before it, as it greeted, until they are taken over.
+    pub(super) source_past: Option<(u64, [u64; HISTORY])>,
     /// The source asked for a pause.
     pub(super) pause: bool,
     /// The device of the pause, and what was written to it.
@@ -178,9 +178,13 @@ impl TargetLeg {
     pub(crate) fn status(&self) -> LegStatus {
         let now = misc::now_ms();
         let source = self.source();
-        let chunks = self
-            .store
-            .with(|sb| sb.geometry().map_or(0, |geometry| geometry.chunks()));
+        let (chunks, replication) = self.store.with(|sb| {
+            let peer = sb.peers.get(PEER);
+            (
+                sb.geometry().map_or(0, |geometry| geometry.chunks()),
+                peer.map_or(Replication::Synchronous, |peer| peer.replication),
+            )
+        });
         let inner = self.inner.lock();
         let serving = inner.serving.as_ref();
         let traffic = serving.map_or((0, 0), |serving| serving.conn.link.traffic());
@@ -216,6 +220,8 @@ impl TargetLeg {
                 .is_some_and(|it| it.conn.link.has(features::PAYLOAD_CRC)),
             no_checksums: false,
             in_flight: serving.map_or(0, |serving| serving.conn.outstanding()),
+            replication,
+            unconfirmed: None,
         }
     }
 }
@@ -306,7 +312,7 @@ impl TargetHandle {
         store: Arc<Store>,
         own: Option<Paused>,
     ) -> Result<Self> {
-        let lobby = Lobby::new(config.node, config.observer, LEG)?;
+        let lobby = Lobby::new(config.node, Role::Target, store.clone(), config.observer, LEG)?;
         let place = Place::take(&config.net, &config.address, &lobby)?;
         let (resyncing, pause) = store.with(|sb| {
             let paused = sb
@@ -321,7 +327,7 @@ impl TargetHandle {
             in_sync: false,
             resyncing,
             warm: false,
-            source_history: [0; HISTORY],
+            source_past: None,
             pause,
             paused: own,
             reason: Text::truncated("the source has not connected yet"),

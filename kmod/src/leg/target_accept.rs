@@ -10,15 +10,15 @@ use super::{
     target_apply::Serving,
     Report, Timing,
 };
-use crate::meta::maps::PEER;
+use crate::{meta::maps::PEER, sys::net::Address};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     chunk::Geometry,
     generation,
     handshake::ConnectedSource,
-    meta::{MetaFlags, PeerFlags, Superblock},
+    meta::{places, MetaFlags, PeerFlags, Superblock},
     name::Text,
-    state::Role,
+    state::{Replication, Role},
     wire::{features, Header, Hello, HelloFlags, Kind, Refuse, RefuseCode},
 };
 
@@ -126,16 +126,24 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
     let listens = link.peer().filter(|_| hello.listen_port != 0);
     // If the roles are swapped, this machine offers what its source did.
     let no_checksums = hello.features & features::PAYLOAD_CRC == 0;
+    let asynchronous = hello.features & features::BARRIER != 0;
+    let replication = if asynchronous {
+        Replication::Asynchronous
+    } else {
+        Replication::Synchronous
+    };
     let noted = |sb: &Superblock| {
         let peer = sb.peers.get(PEER);
         sb.mirror_uuid == hello.mirror_uuid
             && !sb.flags.contains(MetaFlags::LAST_OWNER)
             && !sb.flags.contains(MetaFlags::DATA_CORRUPT)
             && !sb.flags.contains(MetaFlags::NEW)
+            && (sb.flags.contains(MetaFlags::ASYNC) || !asynchronous)
             && peer.is_some_and(|peer| {
                 peer.uuid == hello.node_uuid
                     && peer.instance == hello.instance
                     && peer.flags.contains(PeerFlags::NO_CHECKSUMS) == no_checksums
+                    && peer.replication == replication
                     && listens.is_none_or(|it| it.ip() == peer.ip.get(..usize::from(peer.ip_len)).unwrap_or(&[]))
             })
     };
@@ -148,9 +156,12 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
         .with(MetaFlags::NEW, true);
     let changed = store.change(|sb| {
         sb.mirror_uuid = hello.mirror_uuid;
-        sb.flags = sb.flags.without(owned);
+        let from = listens.as_ref().map_or(&[][..], Address::ip);
+        let same = places::note_source(&mut sb.peers, &hello.node_uuid, from);
+        let permits = asynchronous || places::has_asynchronous(&sb.peers);
+        sb.flags = sb.flags.without(owned).with(MetaFlags::ASYNC, permits);
         if let Some(peer) = sb.peers.get_mut(PEER) {
-            if peer.uuid != hello.node_uuid {
+            if !same {
                 // What was noted of another machine does not hold for this one; nor does the generation that it was
                 // bringing here.
                 peer.base = 0;
@@ -162,6 +173,7 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
             peer.name = hello.node_name;
             peer.instance = hello.instance;
             peer.flags.set(PeerFlags::NO_CHECKSUMS, no_checksums);
+            peer.replication = replication;
             if let Some(address) = listens {
                 address.with_port(hello.listen_port).to_peer(peer);
                 peer.heartbeat_ms = hello.heartbeat_ms;
@@ -207,7 +219,7 @@ fn serve(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello, geometry: Geomet
         inner.connected = true;
         inner.in_sync = false;
         inner.warm = false;
-        inner.source_history = hello.history;
+        inner.source_past = Some((hello.generation, hello.history));
         inner.connects = inner.connects.saturating_add(1);
         inner.serving = late.take();
     });

@@ -3,28 +3,38 @@
 //! One connection on the target: what arrives is written to the disk, and remembered until it is confirmed.
 
 use super::{
-    link::Link,
+    link::{Link, LinkError, LinkResult},
     target::TargetLeg,
     target_compare::{Compared, Reading},
     target_confirm,
     target_fetch::{Answers, Fetch},
+    target_io::{Flush, Write},
     target_receive,
 };
 use crate::sys::errno::EOPNOTSUPP;
 use crate::sys::{
-    block::{BioSet, Done, IoResult, LowerDisk, PagePool, PagedBio, PagedDone, PagedSet},
-    sync::{Busy, Event, Guarded, IrqLock},
+    block::{BioSet, IoResult, LowerDisk, PagePool, PagedBio, PagedSet},
+    sync::{Event, Guarded, IrqLock},
     thread::KThread,
 };
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Acquire, Atomic, Relaxed, Release},
+        Arc,
+    },
+};
 use netraid_core::{
     chunk::Geometry,
+    epoch::{Gate, Pass},
     fifo::Fifo,
-    wire::{Ack, AckStatus, Flags, Header, Kind, MAX_PAYLOAD},
+    meta::MAX_ASYNC_LIMIT,
+    wire::{features, Ack, AckStatus, Flags, Header, Kind, MAX_PAYLOAD},
 };
 
 /// Requests a source may have outstanding; more than a source's table holds.
-pub(super) const OUTSTANDING: usize = 2048;
+const OUTSTANDING: usize = 2048;
+const OUTSTANDING_ASYNC: usize = OUTSTANDING + MAX_ASYNC_LIMIT as usize;
 
 /// Bytes being written at a time. The socket's buffer holds the rest back.
 const WINDOW_BYTES: u64 = 32 << 20;
@@ -50,7 +60,11 @@ pub(super) struct Flow {
     /// What was read to be compared; with room for as many as there can be.
     pub(super) compared: KVVec<Compared>,
     pub(super) answers: Answers,
+    gate: Gate,
     pub(super) outstanding: u32,
+    /// The receiving thread is at work, and confirms what has ended before it waits for anything: nobody else need be woken
+    /// for that.
+    pub(super) attended: bool,
     bytes: u64,
     applied_bytes: u64,
     pub(super) ended: bool,
@@ -71,8 +85,14 @@ pub(super) struct Conn {
     pub(super) link: Arc<Link>,
     pub(super) lower: Arc<LowerDisk>,
     pub(super) geometry: Geometry,
+    /// Requests the source may have outstanding.
+    most: usize,
     #[pin]
     pub(super) flow: IrqLock<Flow>,
+    /// Requests that the disk began.
+    begun: Atomic<u64>,
+    /// Those of them that have ended.
+    ended: Atomic<u64>,
     /// Raised when something can be confirmed, or the connection ends.
     #[pin]
     pub(super) confirmable: Event,
@@ -82,10 +102,10 @@ pub(super) struct Conn {
     /// Raised when there is a discard to do or something to compare, or the connection ends.
     #[pin]
     pub(super) slow: Event,
-    writes: PagedSet<Write>,
+    pub(super) writes: PagedSet<Write>,
     pub(super) reads: PagedSet<Reading>,
     fetches: PagedSet<Fetch>,
-    flushes: BioSet<Flush>,
+    pub(super) flushes: BioSet<Flush>,
     pub(super) pool: Arc<PagePool>,
 }
 
@@ -106,12 +126,19 @@ impl Conn {
             span: 0,
             ack: no_ack,
         };
+        let most = if link.has(features::BARRIER) {
+            OUTSTANDING_ASYNC
+        } else {
+            OUTSTANDING
+        };
         let flow = Flow {
-            acks: Fifo::new(KVVec::from_elem(no_ack, OUTSTANDING, GFP_KERNEL)?),
-            slow: Fifo::new(KVVec::from_elem(none, OUTSTANDING, GFP_KERNEL)?),
-            compared: KVVec::with_capacity(OUTSTANDING, GFP_KERNEL)?,
+            acks: Fifo::new(KVVec::from_elem(no_ack, most, GFP_KERNEL)?),
+            slow: Fifo::new(KVVec::from_elem(none, most, GFP_KERNEL)?),
+            compared: KVVec::with_capacity(most, GFP_KERNEL)?,
             answers: Answers::new(),
+            gate: Gate::NEW,
             outstanding: 0,
+            attended: false,
             bytes: 0,
             applied_bytes: 0,
             ended: false,
@@ -125,7 +152,10 @@ impl Conn {
                 link,
                 lower,
                 geometry,
+                most,
                 flow <- crate::new_irq_lock!(flow, c"netraid_flow"),
+                begun: Atomic::new(0),
+                ended: Atomic::new(0),
                 confirmable <- Event::new(),
                 room <- Event::new(),
                 slow <- Event::new(),
@@ -171,14 +201,49 @@ impl Conn {
         self.flow.lock().ended
     }
 
+    /// The disk is about to begin a request.
+    pub(super) fn note_begin(&self) {
+        self.begun.fetch_add(1, Relaxed);
+    }
+
+    /// The disk has ended one.
+    pub(super) fn note_end(&self) {
+        self.ended.fetch_add(1, Release);
+    }
+
     /// Bytes of application writes applied.
     pub(super) fn applied_bytes(&self) -> u64 {
         self.flow.lock().applied_bytes
     }
 
-    /// Requests not yet confirmed.
+    /// Requests not yet confirmed; on a connection that has ended, where nothing is confirmed any more, those that are
+    /// still changing the disk.
     pub(super) fn outstanding(&self) -> u32 {
-        self.flow.lock().outstanding
+        let flow = self.flow.lock();
+        if flow.ended {
+            let ended = self.ended.load(Acquire);
+            u32::try_from(self.begun.load(Relaxed).wrapping_sub(ended)).unwrap_or(u32::MAX)
+        } else {
+            flow.outstanding
+        }
+    }
+
+    /// From now on the receiving thread confirms what has ended, before it [waits](target_confirm::catch_up).
+    pub(super) fn attend(&self) {
+        self.flow.lock().attended = true;
+    }
+
+    /// Waits for what the disk does; the receiving thread alone. What it was to confirm is confirmed first: then it has to
+    /// look again. False when the connection ends.
+    fn wait_for_room(&self) -> bool {
+        match target_confirm::catch_up(self) {
+            Ok(false) => {
+                self.room.wait(100);
+                true
+            }
+            Ok(true) => true,
+            Err(_) => false,
+        }
     }
 
     /// Notes a request of `bytes`; sleeps while too much is being written. False when the connection ends, or the
@@ -187,7 +252,7 @@ impl Conn {
         loop {
             {
                 let mut flow = self.flow.lock();
-                if flow.ended || flow.outstanding as usize >= OUTSTANDING {
+                if flow.ended || flow.outstanding as usize >= self.most {
                     return false;
                 }
                 if flow.bytes == 0 || flow.bytes.saturating_add(bytes) <= WINDOW_BYTES {
@@ -196,7 +261,36 @@ impl Conn {
                     return true;
                 }
             }
-            self.room.wait(100);
+            if !self.wait_for_room() {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until an admitted request may begin, see [`netraid_core::epoch`]; false where it is to fail instead. Ends
+    /// with the connection.
+    pub(super) fn await_turn(&self, header: &Header) -> LinkResult<bool> {
+        let barrier = header.flags.contains(Flags::BARRIER);
+        if barrier && !self.link.has(features::BARRIER) {
+            return Err(LinkError::Unexpected(header.kind));
+        }
+        loop {
+            {
+                let mut flow = self.flow.lock();
+                if flow.ended {
+                    return Err(LinkError::Closed);
+                }
+                // What waits to be confirmed has ended on the disk; one of the others is this request itself.
+                let under_way = flow.outstanding as usize > flow.acks.len().saturating_add(1);
+                match flow.gate.pass(barrier, under_way) {
+                    Pass::Now => return Ok(true),
+                    Pass::Never => return Ok(false),
+                    Pass::Wait => {}
+                }
+            }
+            if !self.wait_for_room() {
+                return Err(LinkError::Closed);
+            }
         }
     }
 
@@ -212,7 +306,9 @@ impl Conn {
                     return true;
                 }
             }
-            self.room.wait(100);
+            if !self.wait_for_room() {
+                return false;
+            }
         }
     }
 
@@ -224,9 +320,12 @@ impl Conn {
             Err(error) if error == EOPNOTSUPP => AckStatus::Unsupported,
             Err(_) => AckStatus::IoError,
         };
-        if status == AckStatus::Ok && !resync {
+        {
             let mut flow = self.flow.lock();
-            flow.applied_bytes = flow.applied_bytes.saturating_add(bytes);
+            flow.gate.ended(status == AckStatus::Ok);
+            if status == AckStatus::Ok && !resync {
+                flow.applied_bytes = flow.applied_bytes.saturating_add(bytes);
+            }
         }
         self.answer(Ack { status, ..ack }, bytes);
     }
@@ -237,9 +336,12 @@ impl Conn {
         flow.bytes = flow.bytes.saturating_sub(bytes);
         // There is a place for each request admitted.
         let _ = flow.acks.push(ack);
+        let attended = flow.attended;
         drop(flow);
-        self.confirmable.raise();
-        self.room.raise();
+        if !attended {
+            self.confirmable.raise();
+            self.room.raise();
+        }
     }
 
     /// A buffer for the data of a write; may sleep.
@@ -250,62 +352,6 @@ impl Conn {
     /// A buffer for data that is read; may sleep.
     pub(super) fn fetch_buffer(&self, offset: u64, len: u32) -> Result<PagedBio<Fetch>> {
         PagedBio::new(&self.fetches, &self.pool, &self.lower, offset, len.min(MAX_PAYLOAD))
-    }
-}
-
-/// Starts a flush of the disk; may sleep.
-pub(super) fn flush(conn: &Guarded<Conn>, ack: Ack) -> Result {
-    let busy = conn.enter().ok_or(ENODEV)?;
-    conn.flushes.flush(&conn.lower)?.submit(Flush { ack, conn: busy });
-    Ok(())
-}
-
-/// Starts a write whose data is in place; may sleep.
-pub(super) fn write(conn: &Guarded<Conn>, pages: PagedBio<Write>, header: &Header, ack: Ack) -> Result {
-    let busy = conn.enter().ok_or(ENODEV)?;
-    let (fua, preflush) = (
-        header.flags.contains(Flags::FUA),
-        header.flags.contains(Flags::PREFLUSH),
-    );
-    let resync = header.flags.contains(Flags::RESYNC);
-    pages.submit(
-        crate::sys::block::Op::Write,
-        fua,
-        preflush,
-        Write {
-            ack,
-            resync,
-            conn: busy,
-        },
-    );
-    Ok(())
-}
-
-/// A write under way.
-pub(super) struct Write {
-    ack: Ack,
-    resync: bool,
-    conn: Busy<Conn>,
-}
-
-impl PagedDone for Write {
-    fn done(self, pages: PagedBio<Self>, result: IoResult) {
-        let bytes = u64::from(pages.len());
-        // The pages go back before the room they took is given to the next.
-        drop(pages);
-        self.conn.settle(self.ack, bytes, self.resync, result);
-    }
-}
-
-/// A flush under way.
-pub(super) struct Flush {
-    ack: Ack,
-    conn: Busy<Conn>,
-}
-
-impl Done for Flush {
-    fn done(self, result: IoResult) {
-        self.conn.settle(self.ack, 0, false, result);
     }
 }
 

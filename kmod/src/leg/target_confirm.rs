@@ -4,9 +4,11 @@
 //! what takes long.
 
 use super::{
+    link::LinkResult,
     target::TargetLeg,
     target_apply::{Conn, ConnRef, Slow},
     target_compare, target_fetch,
+    target_io::Applying,
 };
 use kernel::prelude::*;
 use netraid_core::wire::{Flags, Header, Kind, ACKS_MAX, ACK_LEN};
@@ -19,13 +21,10 @@ pub(super) fn run(conn: &ConnRef) {
     while !conn.has_ended() {
         conn.confirmable.wait(TICK_MS);
         loop {
-            let mut buffer = [0; ACKS_MAX * ACK_LEN];
-            let len = collect(conn, &mut buffer);
-            let Some(acks) = buffer.get(..len).filter(|acks| !acks.is_empty()) else {
-                break;
-            };
-            if conn.link.send_bytes(Header::new(Kind::Ack), acks).is_err() {
-                return conn.end();
+            match confirm(conn) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => return conn.end(),
             }
         }
         if target_fetch::answer(conn).is_err() {
@@ -35,6 +34,35 @@ pub(super) fn run(conn: &ConnRef) {
             return conn.end();
         }
     }
+}
+
+/// The receiving thread is about to wait: confirms what it has left unconfirmed so far, and leaves it to the other thread
+/// from then on. False where it did so before.
+pub(super) fn catch_up(conn: &Conn) -> LinkResult<bool> {
+    loop {
+        {
+            let mut flow = conn.flow.lock();
+            if !flow.attended {
+                return Ok(false);
+            }
+            if flow.acks.is_empty() {
+                flow.attended = false;
+                return Ok(true);
+            }
+        }
+        confirm(conn)?;
+    }
+}
+
+/// Sends one message with what can be confirmed now, if there is anything; whether there was.
+fn confirm(conn: &Conn) -> LinkResult<bool> {
+    let mut buffer = [0; ACKS_MAX * ACK_LEN];
+    let len = collect(conn, &mut buffer);
+    let Some(acks) = buffer.get(..len).filter(|acks| !acks.is_empty()) else {
+        return Ok(false);
+    };
+    conn.link.send_bytes(Header::new(Kind::Ack), acks)?;
+    Ok(true)
 }
 
 /// Encodes what can be confirmed now; returns the number of bytes.
@@ -55,11 +83,21 @@ pub(super) fn run_slow(leg: &TargetLeg, conn: &ConnRef) {
     while !conn.has_ended() {
         conn.slow.wait(TICK_MS);
         loop {
-            let next = conn.flow.lock().slow.pop();
-            let Some(slow) = next else { break };
-            conn.settle(slow.ack, 0, false, apply(conn, &slow));
+            let Some(slow) = next(conn) else { break };
+            let result = Applying::begin(conn).and_then(|conn| apply(&conn, &slow));
+            conn.settle(slow.ack, 0, false, result);
         }
         while target_compare::finish(leg, conn) {}
+    }
+}
+
+/// What is to be done next; nothing is begun any more when the connection has ended.
+fn next(conn: &Conn) -> Option<Slow> {
+    let mut flow = conn.flow.lock();
+    if flow.ended {
+        None
+    } else {
+        flow.slow.pop()
     }
 }
 

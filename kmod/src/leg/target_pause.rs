@@ -10,13 +10,18 @@ use super::{
     target_receive::reply,
 };
 use crate::meta::maps::PEER;
+use crate::sys::misc;
 use crate::volume::{device_name, FrontDisk, Running, Volume};
 use kernel::prelude::*;
 use netraid_core::{
+    legs::{LegNumber, LegSet},
     meta::PeerFlags,
     name::Text,
     wire::{Flags, Header, Kind, Reply, MAP_MAX_WORDS},
 };
+
+/// How long a look at a new device may take; shorter than any timeout of a connection, whose messages wait meanwhile.
+const GLANCE_MS: u64 = 150;
 
 /// The device of a pause. After the pause only the map is kept, until the source has it.
 pub(crate) struct Paused {
@@ -33,7 +38,7 @@ impl Paused {
 
     /// Chunks written to here.
     pub(super) fn written_chunks(&self) -> u64 {
-        self.running.volume.counters().dirty_chunks
+        self.running.volume.counters(LegNumber::FIRST).dirty_chunks
     }
 }
 
@@ -90,9 +95,14 @@ fn open(leg: &TargetLeg, conn: &Conn) -> core::result::Result<(), Text> {
     let kept = leg.inner.lock().paused.take();
     let running = match kept {
         Some(kept) => kept.running,
-        None => Volume::new(leg.lower.clone(), conn.geometry, leg.store.clone())
-            .and_then(Running::start)
-            .map_err(failed)?,
+        None => Volume::new(
+            leg.lower.clone(),
+            conn.geometry,
+            leg.store.clone(),
+            LegSet::of(LegNumber::FIRST),
+        )
+        .and_then(Running::start)
+        .map_err(failed)?,
     };
     let name = device_name(leg.config.node.mirror_id);
     let front = FrontDisk::new(name.as_str(), running.volume.clone());
@@ -104,8 +114,18 @@ fn open(leg: &TargetLeg, conn: &Conn) -> core::result::Result<(), Text> {
     result
 }
 
+/// Gives those who have only had a look at the device the time to close it: the kernel, which reads its partition table and
+/// lets go of it a little later, and udev.
+fn await_glances(leg: &TargetLeg) {
+    let until = misc::now_ms().saturating_add(GLANCE_MS);
+    while leg.device_opens().is_some_and(|opens| opens > 0) && misc::now_ms() < until {
+        misc::sleep_ms(10);
+    }
+}
+
 /// The source goes on: gives the device up and tells what was written to it.
 pub(super) fn resume(leg: &TargetLeg, conn: &Conn) -> LinkResult {
+    await_glances(leg);
     let front = {
         let mut inner = leg.inner.lock();
         let refused = match inner.paused.as_mut() {
@@ -153,7 +173,7 @@ fn send_map(leg: &TargetLeg, conn: &Conn) -> LinkResult {
         let count = most.min(words.saturating_sub(first));
         let Some(part) = part.get_mut(..count) else { break };
         if let Some(volume) = &volume {
-            volume.own_words(first, part);
+            volume.own_words(LegNumber::FIRST, first, part);
         }
         for (to, word) in bytes.chunks_exact_mut(8).zip(part.iter()) {
             to.copy_from_slice(&word.to_le_bytes());

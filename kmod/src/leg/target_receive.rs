@@ -5,8 +5,8 @@
 use super::{
     link::{LinkError, LinkResult},
     target::TargetLeg,
-    target_apply::{self, Conn, ConnRef, Slow},
-    target_compare, target_fetch,
+    target_apply::{Conn, ConnRef, Slow},
+    target_compare, target_confirm, target_fetch, target_io,
     target_pause::{self, Paused},
     target_takeover, Report,
 };
@@ -17,8 +17,11 @@ use netraid_core::{
     generation,
     meta::{MetaFlags, PeerFlags, Superblock},
     name::{Name, Text},
-    wire::{Ack, AckStatus, Flags, Header, Kind, Reply, WireError, REPLY_MAX_LEN},
+    wire::{Ack, AckStatus, Flags, Header, Kind, Reply, WireError, HEADER_LEN, REPLY_MAX_LEN},
 };
+
+/// Writes that are confirmed together at most: more would be of no use to the network, and the source waits.
+const TOGETHER: usize = 16;
 
 /// How often the listeners are told of the progress of a resync.
 const REPORT_MS: u64 = 1000;
@@ -62,7 +65,12 @@ fn tell_damage(conn: &Conn, error: &LinkError) {
 }
 
 fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
+    before_reading(conn, HEADER_LEN as u32)?;
     let header = conn.link.read_header()?;
+    if header.kind != Kind::Write {
+        // What follows may wait for something.
+        target_confirm::catch_up(conn)?;
+    }
     let ack = Ack {
         handle: header.handle,
         status: AckStatus::Ok,
@@ -72,7 +80,10 @@ fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
         Kind::Write => write(leg, conn, &header, ack, reported),
         Kind::Flush => {
             admit(conn, 0)?;
-            target_apply::flush(conn, ack).map_err(LinkError::Io)
+            if !conn.await_turn(&header)? {
+                return fail(conn, ack, 0);
+            }
+            target_io::flush(conn, ack).map_err(LinkError::Io)
         }
         Kind::Compare => {
             header.check_bounds(conn.geometry.size())?;
@@ -100,16 +111,37 @@ fn admit(conn: &Conn, bytes: u64) -> LinkResult {
     }
 }
 
+/// What an earlier one had to come before that failed is not begun; the source is told and gives the connection up.
+fn fail(conn: &Conn, ack: Ack, bytes: u64) -> LinkResult {
+    conn.settle(ack, bytes, false, Err(kernel::error::code::EIO));
+    Ok(())
+}
+
 fn write(leg: &TargetLeg, conn: &ConnRef, header: &Header, ack: Ack, reported: &mut u64) -> LinkResult {
     header.check_bounds(conn.geometry.size())?;
     admit(conn, u64::from(header.len))?;
     let pages = conn.buffer(header.offset, header.len).map_err(LinkError::Io)?;
+    before_reading(conn, header.len)?;
     // Nothing damaged goes to the disk.
     conn.link.read_pages(header, &pages)?;
+    if !conn.await_turn(header)? {
+        drop(pages);
+        return fail(conn, ack, u64::from(header.len));
+    }
     if header.flags.contains(Flags::RESYNC) {
         progress(leg, header.span, reported);
     }
-    target_apply::write(conn, pages, header, ack).map_err(LinkError::Io)
+    // A fast disk is done with it at once.
+    conn.attend();
+    target_io::write(conn, pages, header, ack).map_err(LinkError::Io)
+}
+
+/// Confirms what is left to confirm, unless there is so much to read at once.
+fn before_reading(conn: &Conn, bytes: u32) -> LinkResult {
+    if conn.link.readable() < bytes || conn.flow.lock().acks.len() >= TOGETHER {
+        target_confirm::catch_up(conn)?;
+    }
+    Ok(())
 }
 
 fn progress(leg: &TargetLeg, bytes: u64, reported: &mut u64) {
@@ -130,6 +162,9 @@ fn progress(leg: &TargetLeg, bytes: u64, reported: &mut u64) {
 fn slow(leg: &TargetLeg, conn: &Conn, header: &Header, ack: Ack, reported: &mut u64) -> LinkResult {
     header.check_bounds(conn.geometry.size())?;
     admit(conn, 0)?;
+    if !conn.await_turn(header)? {
+        return fail(conn, ack, 0);
+    }
     if header.flags.contains(Flags::RESYNC) {
         progress(leg, header.span, reported);
     }
@@ -152,16 +187,12 @@ fn slow(leg: &TargetLeg, conn: &Conn, header: &Header, ack: Ack, reported: &mut 
 
 /// From now on the disk holds no usable copy. That is on record before the first byte of it changes.
 fn resync_start(leg: &TargetLeg, conn: &Conn, header: &Header) -> LinkResult {
-    let past = leg.inner.lock().source_history;
+    let past = leg.inner.lock().source_past.take();
     let changed = leg.store.change(|sb| {
         let began = !sb.flags.contains(MetaFlags::INCONSISTENT);
         sb.flags.set(MetaFlags::INCONSISTENT, true);
         if header.offset != 0 {
-            generation::rotate(&mut sb.current, &mut sb.history, header.offset);
-        }
-        if sb.flags.contains(MetaFlags::YIELDED) {
-            // What is given up is not in the past of what takes its place.
-            sb.history = past;
+            generation::take_over(&mut sb.current, &mut sb.history, past, header.offset);
         }
         in_step(sb);
         began
@@ -227,9 +258,10 @@ fn durable(leg: &TargetLeg, conn: &Conn, generation: u64) -> kernel::prelude::Re
     if known {
         return Ok(());
     }
+    let past = leg.inner.lock().source_past.take();
     leg.store.change(|sb| {
         sb.flags = sb.flags.without(gone);
-        generation::rotate(&mut sb.current, &mut sb.history, generation);
+        generation::take_over(&mut sb.current, &mut sb.history, past, generation);
         in_step(sb);
     })
 }

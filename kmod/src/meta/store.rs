@@ -23,7 +23,7 @@ use kernel::{
 };
 use netraid_core::{
     chunk::Geometry,
-    marks::BlockWords,
+    marks::{blocks_for, BlockWords, BLOCK_WORDS},
     meta::{choose, Layout, MetaError, MetaFlags, Place, Superblock},
 };
 
@@ -40,6 +40,10 @@ pub(crate) struct Store {
     maps: Mutex<MapBlocks>,
     with_maps: bool,
     broken: Atomic<bool>,
+    /// What can't be written is kept in memory alone, rather than being an error.
+    may_be_lost: Atomic<bool>,
+    /// That has happened: nothing is written any more.
+    lost: Atomic<bool>,
     writes: Atomic<u64>,
 }
 
@@ -131,6 +135,8 @@ impl Store {
                 maps <- new_mutex!(maps, "netraid_maps"),
                 with_maps,
                 broken: Atomic::new(false),
+                may_be_lost: Atomic::new(false),
+                lost: Atomic::new(false),
                 writes: Atomic::new(0),
             }),
             GFP_KERNEL,
@@ -166,13 +172,16 @@ impl Store {
     fn persist(&self, changing: &mut Changing) -> Result {
         let Changing { next, slot, block } = changing;
         next.sequence = self.with(|current| current.sequence).wrapping_add(1);
-        if let Some(io) = &self.io {
+        if let Some(io) = self.io.as_ref().filter(|_| !self.is_lost()) {
             let other = 1_usize.saturating_sub(*slot);
             next.encode(block);
             let layout = Layout::superblocks_only(io.place()).map_err(|_| ENOSPC)?;
             for place in [other, *slot] {
                 let offset = layout.superblock_offset(place);
                 self.wrote(1, io.write(offset, block, Durable::Now))?;
+                if self.is_lost() {
+                    break;
+                }
             }
             *slot = other;
         }
@@ -231,8 +240,24 @@ impl Store {
     /// what is in the block, not known.
     pub(crate) fn write_map_block(&self, map: usize, block: u64, words: &BlockWords) -> Result {
         let io = self.io.as_ref().ok_or(EINVAL)?;
+        if self.is_lost() {
+            return Ok(());
+        }
         let result = self.maps.lock().write(io, map, block, words);
         self.wrote(1, result)
+    }
+
+    /// Clears a whole map; durable when this returns. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::write_map_block`].
+    pub(crate) fn clear_map(&self, map: usize, geometry: &Geometry) -> Result {
+        let nothing = KBox::new([0_u64; BLOCK_WORDS], GFP_KERNEL)?;
+        for block in 0..blocks_for(geometry.chunks()) {
+            self.write_map_block(map, block, &nothing)?;
+        }
+        Ok(())
     }
 
     /// Whether the marks are kept: false where nothing is, or the superblock alone.
@@ -250,6 +275,31 @@ impl Store {
         self.broken.load(Relaxed)
     }
 
+    /// From now on what can't be written is no error: the disk of the mirror was given up, and the targets lead. What is
+    /// written there after the first failure would be less than what was not. Any context.
+    pub(crate) fn may_be_lost(&self) {
+        self.may_be_lost.store(true, Relaxed);
+    }
+
+    /// Takes [`Store::may_be_lost`] back; false where something was lost already.
+    pub(crate) fn must_be_kept(&self) -> bool {
+        if self.is_lost() {
+            return false;
+        }
+        self.may_be_lost.store(false, Relaxed);
+        true
+    }
+
+    /// Whether it is kept in memory alone, since it could not be written. Any context.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Relaxed)
+    }
+
+    /// Whether it is at the end of the mirrored disk.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        matches!(self.io, Some(MetaIo::Internal { .. }))
+    }
+
     /// Whether it is kept in this file or device, so that nobody else may.
     pub(crate) fn is_at(&self, place: &MetaIdentity) -> bool {
         self.io.as_ref().is_some_and(|io| io.identity().is(place))
@@ -260,6 +310,13 @@ impl Store {
         match result {
             Ok(()) => {
                 self.writes.fetch_add(blocks, Relaxed);
+            }
+            Err(error) if error != EINTR && self.may_be_lost.load(Relaxed) => {
+                if !self.lost.xchg(true, Relaxed) {
+                    let errno = -error.to_errno();
+                    pr_warn!("the metadata of a mirror whose disk was given up can't be written either (error {errno}); it is kept in memory, and by the targets\n");
+                }
+                return Ok(());
             }
             Err(error) if error != EINTR => self.broken.store(true, Relaxed),
             Err(_) => {}
@@ -335,6 +392,7 @@ impl Store {
             (error, _) => MetaRefusal::unusable(io, error),
         })?;
         let mut superblock = boxed(chosen)?;
+        superblock.forget_lost_disk();
         if first.is_err() || second.is_err() {
             // The other one was being written when the machine stopped, or is damaged: not an orderly stop.
             superblock.flags.set(MetaFlags::CLEAN, false);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The resync: copies marked chunks to the target while the application goes on.
+//! The resync: copies marked chunks to the target while the application goes on. Its thread, idle on a leg that is in
+//! step, is also the one that gives up a leg that can't keep up, as the sender may be stuck in the socket then, and that
+//! tells what happened to the local disk, which happens where nobody can be told.
 
 use crate::{
     leg::{Link, SourceLeg},
     sys::misc,
-    volume::{copy_range, Copied},
+    volume::{copy_part, Copied, CopyPart},
 };
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
@@ -42,10 +44,12 @@ pub(crate) enum Clears {
 /// The thread's body.
 pub(crate) fn run(leg: &Arc<SourceLeg>) {
     while !leg.is_stopping() {
+        leg.look_for_congestion();
+        leg.look_for_news();
         match leg.copying_over() {
             Some(link) => Pass::new(leg, link).run(),
             None => {
-                leg.volume.copied.wait(NAP_MS);
+                leg.volume.wait_copied(leg.number(), NAP_MS);
             }
         }
     }
@@ -76,11 +80,11 @@ impl<'a> Pass<'a> {
 
     /// Copies until no mark is left or copying is to stop.
     fn run(mut self) {
-        let volume = &self.leg.volume;
+        let (volume, leg) = (&self.leg.volume, self.leg.number());
         let mut cursor = Cursor::new();
         let mut draining = false;
         // What failed before this pass is none of its business: its marks are set.
-        let _ = volume.copied_so_far();
+        let _ = volume.copied_so_far(leg);
         while self.goes_on() {
             self.report();
             let Copied {
@@ -88,20 +92,20 @@ impl<'a> Pass<'a> {
                 bytes,
                 failed,
                 busy,
-            } = volume.copied_so_far();
+            } = volume.copied_so_far(leg);
             if failed {
                 return self.lose(Text::truncated(DISK_FAILED));
             }
             // Small ones count for what they are: what is compared comes chunk by chunk.
             let window = u64::from(self.pace.window()).saturating_mul(u64::from(COPY_BYTES));
             if bytes >= window || (draining && under_way > 0) {
-                if volume.copied.wait(NAP_MS) {
+                if volume.wait_copied(leg, NAP_MS) {
                     self.pace.observe(busy);
                 }
                 continue;
             }
             draining = false;
-            match volume.next_copy(&mut cursor, COPY_BYTES) {
+            match volume.next_copy(leg, &mut cursor, COPY_BYTES) {
                 Step::Copy(extent) => {
                     if let Err(error) = self.copy(&extent) {
                         let errno = -error.to_errno();
@@ -174,11 +178,18 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         while self.goes_on() {
-            if copy_range(&self.leg.volume, offset, len, compare, clears)? {
+            let part = CopyPart {
+                leg: self.leg.number(),
+                offset,
+                len,
+                compare,
+                clears,
+            };
+            if copy_part(&self.leg.volume, part)? {
                 break;
             }
             // The table is full of the application's requests; they come first.
-            self.leg.volume.copied.wait(10);
+            self.leg.volume.wait_copied(self.leg.number(), 10);
         }
         Ok(())
     }
@@ -186,7 +197,7 @@ impl<'a> Pass<'a> {
     /// Waits until no copy is under way; false when copying is to stop or a copy failed.
     fn settle(&self) -> bool {
         while self.goes_on() {
-            let Copied { under_way, failed, .. } = self.leg.volume.copied_so_far();
+            let Copied { under_way, failed, .. } = self.leg.volume.copied_so_far(self.leg.number());
             if failed {
                 self.lose(Text::truncated(DISK_FAILED));
                 return false;
@@ -194,7 +205,7 @@ impl<'a> Pass<'a> {
             if under_way == 0 {
                 return true;
             }
-            self.leg.volume.copied.wait(NAP_MS);
+            self.leg.volume.wait_copied(self.leg.number(), NAP_MS);
         }
         false
     }

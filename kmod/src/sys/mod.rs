@@ -13,6 +13,7 @@ pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod genl;
 pub(crate) mod global;
+pub(crate) mod lend;
 pub(crate) mod misc;
 pub(crate) mod net;
 pub(crate) mod sync;

@@ -16,6 +16,7 @@ use crate::sys::{
 use kernel::prelude::*;
 use netraid_core::{
     inflight::Slot,
+    legs::LegNumber,
     resync::{Cursor, Step},
     wire::{Flags, Kind},
 };
@@ -43,32 +44,61 @@ pub(crate) struct Copied {
 }
 
 impl Volume {
-    /// What to copy next.
-    pub(crate) fn next_copy(&self, cursor: &mut Cursor, max_bytes: u32) -> Step {
+    /// What to copy to a leg next.
+    pub(crate) fn next_copy(&self, leg: LegNumber, cursor: &mut Cursor, max_bytes: u32) -> Step {
         let state = self.state.lock();
-        let remote = &state.remote;
+        let Some(remote) = state.remotes.get(leg) else {
+            return Step::End;
+        };
         let doubtful = |chunk: u64| remote.is_doubtful(chunk);
         cursor.next_with(remote.dirty.map(), doubtful, &self.geometry, max_bytes, SCAN_WORDS)
     }
 
-    /// How copying stands.
-    pub(crate) fn copied_so_far(&self) -> Copied {
+    /// How copying to a leg stands.
+    pub(crate) fn copied_so_far(&self, leg: LegNumber) -> Copied {
         let mut state = self.state.lock();
-        let failed = core::mem::take(&mut state.copy_failed);
-        Copied {
-            under_way: state.copies,
-            bytes: state.copy_bytes,
-            failed,
-            busy: state.applications > 0,
+        let busy = state.applications > 0;
+        match state.remotes.get_mut(leg) {
+            Some(remote) => Copied {
+                under_way: remote.copies,
+                bytes: remote.copy_bytes,
+                failed: core::mem::take(&mut remote.copy_failed),
+                busy,
+            },
+            None => Copied {
+                under_way: 0,
+                bytes: 0,
+                failed: false,
+                busy,
+            },
         }
     }
 }
 
-/// Begins to copy `len` bytes from `offset` on, with `compare` only if the target holds something else; `clears` says
-/// which marks the confirmation clears. May sleep. False when the table is full.
-pub(crate) fn enter(volume: &Guarded<Volume>, offset: u64, len: u32, compare: bool, clears: Clears) -> Result<bool> {
+/// A part of the disk to be copied to a leg.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) leg: LegNumber,
+    pub(crate) offset: u64,
+    pub(crate) len: u32,
+    /// It is copied only if the target holds something else.
+    pub(crate) compare: bool,
+    /// Which marks the confirmation clears.
+    pub(crate) clears: Clears,
+}
+
+/// Begins to copy. May sleep. False when the table is full.
+pub(crate) fn enter(volume: &Guarded<Volume>, part: Part) -> Result<bool> {
+    let Part {
+        leg,
+        offset,
+        len,
+        compare,
+        clears,
+    } = part;
     let busy = volume.enter().ok_or(ENODEV)?;
-    let pages = PagedBio::new(&volume.copies, &volume.pool, &volume.lower, offset, len)?;
+    let disk = volume.disks.number();
+    let pages = PagedBio::new(&volume.copies, &volume.pool, volume.disks.get(disk), offset, len)?;
     let geometry = &volume.geometry;
     let clears = match clears {
         Clears::Covered => geometry.inner_range(offset, u64::from(len)),
@@ -78,6 +108,7 @@ pub(crate) fn enter(volume: &Guarded<Volume>, offset: u64, len: u32, compare: bo
     let request = Request {
         copy: Some(pages),
         origin: Origin::Copy,
+        leg,
         clears,
         kind: Some(if compare { Kind::Compare } else { Kind::Write }),
         flags: Flags::RESYNC,
@@ -86,14 +117,22 @@ pub(crate) fn enter(volume: &Guarded<Volume>, offset: u64, len: u32, compare: bo
         ..Request::default()
     };
     let mut state = volume.state.lock();
+    // What was given up, be it replaced meanwhile, is not copied from.
+    if state.log.local.is_gone() || volume.disks.number() != disk {
+        drop(state);
+        drop(request);
+        return Err(EIO);
+    }
     if state.inflight.is_full() {
         drop(state);
         // The pages go back outside the lock.
         drop(request);
         return Ok(false);
     }
-    state.copies = state.copies.saturating_add(1);
-    state.copy_bytes = state.copy_bytes.saturating_add(u64::from(len));
+    if let Some(remote) = state.remotes.get_mut(leg) {
+        remote.copies = remote.copies.saturating_add(1);
+        remote.copy_bytes = remote.copy_bytes.saturating_add(u64::from(len));
+    }
     if let Some(Entered::Started(slot)) = state.enter(request) {
         let pages = begin(&mut state, slot);
         drop(state);
@@ -122,20 +161,21 @@ impl PagedDone for Copy {
         // What is all zero travels as such.
         let is_zero = result.is_ok() && pages.is_zero();
         let mut state = volume.state.lock();
-        let live = state.remote.live;
         let State {
-            requests,
-            remote,
-            copy_failed,
-            ..
+            requests, remotes, log, ..
         } = &mut *state;
         let Some(request) = requests.get_mut(self.slot.index()) else {
             return;
         };
+        // What was read from a disk that was given up is not sent: it may lack what the target has.
+        let result = if log.local.is_gone() { Err(EIO) } else { result };
         request.local = false;
+        let leg = request.leg;
+        let mut sends = false;
         // Pages that are not sent go back when the request is taken out of the table, or at the end of this function.
         let mut unused = None;
-        if result.is_ok() && live {
+        if let Some(remote) = remotes.get_mut(leg).filter(|remote| remote.live && result.is_ok()) {
+            sends = true;
             request.zero = is_zero;
             if is_zero && request.kind == Some(Kind::Write) {
                 request.kind = Some(Kind::Zeroes);
@@ -143,15 +183,17 @@ impl PagedDone for Copy {
             } else {
                 request.copy = Some(pages);
             }
-            remote.queue(self.slot, request, now());
+            remote.queue(leg, self.slot, request, now());
         } else {
-            *copy_failed |= result.is_err();
             unused = Some(pages);
+        }
+        if let Some(remote) = remotes.get_mut(leg) {
+            remote.copy_failed |= result.is_err();
         }
         state.finish_if_done(self.slot, &mut BioList::new());
         volume.release(state, BioList::new());
-        if live {
-            volume.outgoing.raise();
+        if sends {
+            volume.raise_outgoing(leg);
         }
         drop(unused);
     }

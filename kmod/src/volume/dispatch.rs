@@ -36,7 +36,7 @@ fn start_ready(volume: &Guarded<Volume>) {
                 drop(state);
                 copy::start(pages, slot, busy);
             }
-            Some(Origin::Rescue) => rescue::begin(volume, state, slot),
+            Some(Origin::Rescue | Origin::Rebuild) => rescue::begin(volume, state, slot),
             _ => write::begin(volume, state, slot, busy),
         }
     }

@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What goes to the target, and what comes back of it.
+//! What goes to a target, and what comes back of it.
 
 use super::{
     copy::Copy,
     log::Step,
     now,
+    remote::Remote,
+    shadow::Shadow,
     state::{Origin, Request, State},
     Volume,
 };
-use crate::sys::block::{Bio, BioList, PagedBio};
+use crate::sys::{
+    block::{Bio, BioList, PagedBio},
+    lend::{Lend, Lent, Loan},
+};
 use netraid_core::{
     inflight::Slot,
+    legs::LegNumber,
     request::{After, Part},
     wire::{Ack, AckStatus, Flags, Header, Kind},
 };
@@ -21,7 +27,9 @@ pub(crate) enum Payload {
     /// None.
     None,
     /// An application's pages.
-    Bio(Bio),
+    Bio(Loan<Bio>),
+    /// What was in an application's pages.
+    Shadow(Loan<PagedBio<Shadow>>),
     /// Pages read by the resync.
     Copy(PagedBio<Copy>),
     /// The same, of which only the digest is sent.
@@ -50,50 +58,26 @@ pub(crate) enum Confirmed {
 }
 
 impl Volume {
-    /// The next message for a connection, if one waits. What it carries has to be given back by [`Volume::sent`].
-    pub(crate) fn next_outgoing(&self, connection: u64) -> Option<Outgoing> {
+    /// The next message for a connection of a leg, if one waits. What it carries has to be given back by
+    /// [`Volume::sent`].
+    pub(crate) fn next_outgoing(&self, leg: LegNumber, connection: u64) -> Option<Outgoing> {
         let mut state = self.state.lock();
-        if state.remote.connection != connection {
+        if state.remotes.get(leg)?.connection != connection {
             return None;
         }
-        let generation = state.remote.generation;
-        // While a generation is being recorded it is not known what the target is to be told.
-        let settled = state.log.step != Step::Parting;
-        if let Some(kind) = settled.then(|| state.remote.control.take()).flatten() {
-            if matches!(kind, Kind::ResyncStart | Kind::ResyncDone) {
-                state.remote.theirs = generation;
-            }
-            if kind == Kind::ResyncDone {
-                // From here on the target may be in step: what it misses then is a new generation.
-                state.log.step = Step::Together;
-                state.remote.in_step = true;
-            }
-            let mut header = Header::new(kind);
-            match kind {
-                Kind::ResyncStart => {
-                    header.span = self.dirty_bytes(state.remote.dirty.map());
-                    header.offset = generation;
-                }
-                Kind::ResyncDone => header.offset = generation,
-                _ => {}
-            }
-            return Some(Outgoing {
-                header,
-                payload: Payload::None,
-                ends_resync: (kind == Kind::ResyncDone).then_some(generation),
-                slot: None,
-            });
+        if let Some(message) = self.next_control(&mut state, leg) {
+            return Some(message);
         }
         loop {
-            let slot = state.remote.queue.pop()?;
+            let slot = state.remotes.get_mut(leg)?.queue.pop()?;
             let Some(request) = state.request(slot) else { continue };
-            if request.remote.take() == After::Unexpected {
+            if request.remote.take(leg) == After::Unexpected {
                 continue;
             }
-            let header = header(slot, request);
-            if request.origin == Origin::Rescue {
+            let header = header(slot, leg, request);
+            if request.origin.asks() {
                 // It lends nothing.
-                let _sent = request.remote.give_back();
+                let _sent = request.remote.give_back(leg);
                 return Some(Outgoing {
                     header,
                     payload: Payload::None,
@@ -111,106 +95,177 @@ impl Volume {
         }
     }
 
+    /// The next message without data.
+    fn next_control(&self, state: &mut State, leg: LegNumber) -> Option<Outgoing> {
+        let State {
+            remotes,
+            log,
+            generation,
+            ..
+        } = state;
+        // While a generation is being recorded it is not known what the target is to be told.
+        if log.is_parting() || log.recording {
+            return None;
+        }
+        let remote = remotes.get_mut(leg)?;
+        let kind = remote.next_control()?;
+        let mut header = Header::new(kind);
+        if matches!(kind, Kind::ResyncStart | Kind::ResyncDone) {
+            remote.theirs = *generation;
+            header.offset = *generation;
+        }
+        match kind {
+            Kind::ResyncStart => header.span = self.dirty_bytes(remote.dirty.map()),
+            Kind::ResyncDone => {
+                log.followers.sent(leg);
+                // From here on the target may be in step: what it misses then is a new generation.
+                log.set_step(leg, Step::Together);
+                remote.in_step = true;
+            }
+            _ => {}
+        }
+        Some(Outgoing {
+            header,
+            payload: Payload::None,
+            ends_resync: (kind == Kind::ResyncDone).then_some(*generation),
+            slot: None,
+        })
+    }
+
     /// Takes back what [`Volume::next_outgoing`] lent, whether it was sent or not.
-    pub(crate) fn sent(&self, outgoing: Outgoing) {
+    pub(crate) fn sent(&self, leg: LegNumber, outgoing: Outgoing) {
         let Some(slot) = outgoing.slot else { return };
         let mut ended = BioList::new();
         let mut state = self.state.lock();
         let Some(request) = state.request(slot) else { return };
         match outgoing.payload {
-            Payload::Bio(bio) => request.bio = Some(bio),
+            Payload::Bio(loan) => come_back(&mut request.bio, loan),
+            Payload::Shadow(loan) => come_back(&mut request.shadow, loan),
             Payload::Copy(copy) | Payload::Digest(copy) => request.copy = Some(copy),
             Payload::None => {}
         }
-        let abandoned = request.remote == Part::Abandoned;
-        match request.remote.give_back() {
-            After::Stored => self.stored(&mut state, slot, abandoned, &mut ended),
-            After::Again => state.send_again(slot),
+        let abandoned = request.remote.of(leg) == Part::Abandoned;
+        match request.remote.give_back(leg) {
+            After::Stored => self.stored(&mut state, slot, leg, abandoned, &mut ended),
+            After::Again => state.send_again(slot, leg),
             _ => {}
         }
         self.release(state, ended);
     }
 
-    /// Takes in a confirmation of the target.
-    pub(crate) fn confirm(&self, ack: Ack) -> Confirmed {
+    /// Takes in a confirmation of a leg's target.
+    pub(crate) fn confirm(&self, leg: LegNumber, ack: Ack) -> Confirmed {
         let Ok(number) = u16::try_from(ack.handle) else {
             return Confirmed::Unexpected;
         };
         let slot = Slot::from_number(number);
         let mut ended = BioList::new();
         let mut state = self.state.lock();
-        let asked = |request: &&mut Request| request.seq == ack.seq && request.origin != Origin::Rescue;
+        let asked = |request: &&mut Request| request.seq(leg) == ack.seq && !request.origin.asks();
         let Some(request) = state.request(slot).filter(asked) else {
             return Confirmed::Unexpected;
         };
-        if !matches!(request.remote, Part::Sent | Part::Sending) {
+        if !matches!(request.remote.of(leg), Part::Sent | Part::Sending) {
             return Confirmed::Unexpected;
         }
         if ack.status == AckStatus::Differs && request.kind == Some(Kind::Compare) {
-            if request.remote.differ() == After::Again {
-                state.send_again(slot);
+            if request.remote.differ(leg) == After::Again {
+                state.send_again(slot, leg);
             }
-            state.remote.progress_ms = now();
+            state.progress(leg);
             drop(state);
-            self.outgoing.raise();
+            self.raise_outgoing(leg);
             return Confirmed::Fine;
         }
         if ack.status != AckStatus::Ok {
             // The request stays outstanding; it is marked when the connection ends, which comes next.
             return Confirmed::TargetError(ack.status);
         }
-        let after = request.remote.confirm();
-        state.remote.progress_ms = now();
+        let after = request.remote.confirm(leg);
+        state.progress(leg);
         if after == After::Stored {
-            self.stored(&mut state, slot, false, &mut ended);
+            self.stored(&mut state, slot, leg, false, &mut ended);
         }
         self.release(state, ended);
         Confirmed::Fine
     }
 
-    /// The leg is done with a request; unless `abandoned`, its data is on the target.
-    fn stored(&self, state: &mut State, slot: Slot, abandoned: bool, ended: &mut BioList) {
-        let Some(request) = state.requests.get_mut(slot.index()) else {
+    /// A leg is done with a request; unless `abandoned`, its data is on the target.
+    fn stored(&self, state: &mut State, slot: Slot, leg: LegNumber, abandoned: bool, ended: &mut BioList) {
+        if abandoned {
+            return state.missed(slot, leg, ended);
+        }
+        let State {
+            requests, remotes, log, ..
+        } = state;
+        let (Some(request), Some(remote)) = (requests.get_mut(slot.index()), remotes.get_mut(leg)) else {
             return;
         };
-        if abandoned {
-            return state.missed(slot, ended);
-        }
+        request.stored.put(leg, true);
         match request.origin {
-            Origin::Application => {
-                state.remote.replicated_bytes = state.remote.replicated_bytes.saturating_add(request.len);
-            }
+            Origin::Application => remote.replicated_bytes = remote.replicated_bytes.saturating_add(request.len),
             Origin::Copy => {
-                let remote = &mut state.remote;
-                if request.kind == Some(Kind::Compare) {
-                    remote.equal_bytes = remote.equal_bytes.saturating_add(request.len);
-                } else {
-                    remote.copied_bytes = remote.copied_bytes.saturating_add(request.len);
-                }
-                if request.kind == Some(Kind::Zeroes) {
-                    remote.zeroed_bytes = remote.zeroed_bytes.saturating_add(request.len);
-                }
+                remote.count_copy(request);
                 // Where a write of the local disk failed meanwhile, a chunk copied in pieces may differ.
-                if !state.copy_failed {
+                if !remote.copy_failed {
                     // The target may have it in its cache alone as yet.
-                    state.log.touch(request.clears.clone());
-                    state.remote.dirty.clear(request.clears.clone());
-                    state.remote.doubtful.clear_range(request.clears.clone());
+                    log.touch(request.clears.clone());
+                    remote.dirty.clear(request.clears.clone());
+                    remote.doubtful.clear_range(request.clears.clone());
                 }
             }
-            Origin::Round => state.log.round_ended(true),
             // Reads are answered, not confirmed.
-            Origin::Rescue => {}
+            Origin::Round | Origin::Rescue | Origin::Rebuild => {}
         }
-        state.remote_done(slot, ended);
+        state.remote_done(slot, leg, ended);
     }
 }
 
-/// The data of a request. Only a write has any; the bio of a discard or of zeroes names a range without pages.
+impl State {
+    /// A target has confirmed something.
+    fn progress(&mut self, leg: LegNumber) {
+        if let Some(remote) = self.remotes.get_mut(leg) {
+            remote.progress_ms = now();
+        }
+    }
+}
+
+impl Remote {
+    fn count_copy(&mut self, request: &Request) {
+        let Self {
+            equal_bytes,
+            copied_bytes,
+            zeroed_bytes,
+            ..
+        } = self;
+        let count = if request.kind == Some(Kind::Compare) {
+            equal_bytes
+        } else {
+            copied_bytes
+        };
+        *count = count.saturating_add(request.len);
+        if request.kind == Some(Kind::Zeroes) {
+            *zeroed_bytes = zeroed_bytes.saturating_add(request.len);
+        }
+    }
+}
+
+/// What was lent is back.
+fn come_back<T: Lend>(lender: &mut Option<Lent<T>>, loan: Loan<T>) {
+    if let Some(lender) = lender {
+        lender.take_back(loan);
+    }
+}
+
+/// The data of a request. Only a write has any; the bio of a discard or of zeroes names a range without pages. Where there
+/// is a copy of it, the bio is never lent: it may end at any time.
 fn payload(request: &mut Request) -> Payload {
+    if let Some(shadow) = request.shadow.as_mut() {
+        return Payload::Shadow(shadow.lend());
+    }
     match request.kind {
-        Some(Kind::Write) => match request.bio.take() {
-            Some(bio) => Payload::Bio(bio),
+        Some(Kind::Write) => match request.bio.as_mut() {
+            Some(bio) => Payload::Bio(bio.lend()),
             None => request.copy.take().map_or(Payload::None, Payload::Copy),
         },
         Some(Kind::Compare) => request.copy.take().map_or(Payload::None, Payload::Digest),
@@ -218,11 +273,14 @@ fn payload(request: &mut Request) -> Payload {
     }
 }
 
-fn header(slot: Slot, request: &Request) -> Header {
+fn header(slot: Slot, leg: LegNumber, request: &Request) -> Header {
     let mut header = Header::new(request.kind.unwrap_or(Kind::Flush));
-    header.flags = request.flags.with(Flags::RESYNC, request.origin == Origin::Copy);
+    header.flags = request
+        .flags
+        .with(Flags::RESYNC, request.origin == Origin::Copy)
+        .with(Flags::BARRIER, request.barriers.contains(leg));
     header.handle = u32::from(slot.number());
-    header.seq = request.seq;
+    header.seq = request.seq(leg);
     if header.kind.has_range() {
         header.offset = request.offset;
         header.span = request.len;

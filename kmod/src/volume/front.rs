@@ -65,7 +65,7 @@ pub(crate) struct FrontDisk {
 impl FrontDisk {
     /// Makes `/dev/<name>` for a volume. Its dispatcher has to run, since the partition table is read.
     pub(crate) fn new(name: &str, volume: VolumeRef) -> Result<Self> {
-        let (size, lower) = (volume.geometry.size(), volume.lower.clone());
+        let (size, lower) = (volume.geometry.size(), volume.lower().clone());
         let front = Arc::pin_init(
             pin_init!(Front { volume, opens <- new_mutex!(Opens::default(), "netraid_opens") }),
             GFP_KERNEL,

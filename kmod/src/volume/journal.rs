@@ -10,14 +10,16 @@ use super::{
     write, Volume,
 };
 use crate::{
-    meta::maps::{Map, PEER},
+    meta::maps::Map,
     sys::{block::BioList, misc, sync::Guarded},
 };
 use kernel::{prelude::*, sync::MutexGuard};
 use netraid_core::{
     generation,
+    legs::{LegNumber, LegSet, MAX_LEGS},
+    local,
     marks::{BlockWords, BLOCK_WORDS},
-    meta::{map_of_peer, Superblock, MAP_INTENT, MAP_WRITTEN},
+    meta::{map_of_peer, MetaFlags, PeerFlags, Superblock, MAP_INTENT, MAP_WRITTEN},
 };
 
 /// How long the thread sleeps when nothing raises its event; only a safety net.
@@ -65,12 +67,10 @@ fn next(volume: &Volume, words: &mut BlockWords) -> Option<Task> {
     if state.log.failed {
         return None;
     }
-    if state.log.step == Step::Parting {
+    if state.log.is_parting() {
         return Some(Task::Generation);
     }
-    let urgent = Which::ALL
-        .into_iter()
-        .find_map(|which| Some((which, map(&mut state, which)?.next_urgent()?)));
+    let urgent = Which::all().find_map(|which| Some((which, map(&mut state, which)?.next_urgent()?)));
     let (which, block) = match urgent {
         Some(found) => found,
         None => next_lazy(&mut state)?,
@@ -98,16 +98,19 @@ fn map(state: &mut State, which: Which) -> Option<&mut Map> {
     match which {
         Which::Written => state.log.written.as_mut(),
         Which::Intent => Some(state.log.intent.marks_mut()),
-        Which::Dirty => Some(&mut state.remote.dirty),
+        Which::Dirty(leg) => Some(&mut state.remotes.get_mut(leg)?.dirty),
     }
 }
 
 fn begin(state: &mut State, which: Which, block: u64, words: &mut BlockWords) {
-    if which == Which::Dirty {
+    if let Which::Dirty(leg) = which {
+        let State { log, remotes, .. } = state;
         // A chunk that was copied is in the log of intents instead; not before that is on the disk may it leave here.
-        let intent = state.log.intent.marks();
+        let intent = log.intent.marks();
         let hold = |index: usize| intent.map().word(index) & !intent.kept_word(index);
-        state.remote.dirty.begin(block, hold, words);
+        if let Some(remote) = remotes.get_mut(leg) {
+            remote.dirty.begin(block, hold, words);
+        }
     } else if let Some(map) = map(state, which) {
         map.begin(block, |_| 0, words);
     }
@@ -120,7 +123,7 @@ fn perform(volume: &Volume, task: Task, words: &BlockWords) {
             let number = match which {
                 Which::Intent => MAP_INTENT,
                 Which::Written => MAP_WRITTEN,
-                Which::Dirty => map_of_peer(PEER),
+                Which::Dirty(leg) => map_of_peer(leg.index()),
             };
             let result = volume.store.write_map_block(number, block, words);
             let mut state = volume.state.lock();
@@ -130,7 +133,13 @@ fn perform(volume: &Volume, task: Task, words: &BlockWords) {
             result
         }
     };
-    if let Err(error) = result {
+    if let Err(error) = result.or_else(|error| {
+        if volume.metadata_failed(error) {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    }) {
         let errno = -error.to_errno();
         pr_err!("metadata can't be written (error {errno}); what depends on it fails from now on\n");
         volume.state.lock().log.failed = true;
@@ -168,45 +177,85 @@ fn release(volume: &Guarded<Volume>) {
 }
 
 impl Volume {
-    /// Records that the leg misses what is written from now on; may sleep.
+    /// Records which legs miss what is written from now on; may sleep.
     fn part(&self) -> Result {
         let generation = self.generation.lock();
+        let (parting, is_parting) = {
+            let state = self.state.lock();
+            (state.log.parting(), state.log.is_parting())
+        };
         // The leg may have been taken away meanwhile, with a generation of its own.
-        if self.state.lock().log.step != Step::Parting {
+        if !is_parting {
             return Ok(());
         }
-        self.record_generation(&generation, |sb| {
-            if let Some(peer) = sb.peers.get_mut(PEER) {
-                peer.base = sb.current;
-            }
-        })
+        self.record_generation(&generation, parting, |_| {})
     }
 
-    /// Records that nobody else holds what is here from now on, with what else is to be noted of that; may sleep.
+    /// Records that nobody else holds what is here from now on, with what else is to be noted of that; may sleep. The leg
+    /// that did is gone, or what it holds.
     ///
     /// # Errors
     ///
     /// Those of [`Store::change`].
-    pub(crate) fn begin_generation(&self, note: impl FnOnce(&mut Superblock)) -> Result {
+    pub(crate) fn begin_generation(&self, leg: LegNumber, note: impl FnOnce(&mut Superblock)) -> Result {
         let generation = self.generation.lock();
-        self.record_generation(&generation, note)?;
+        let mut parted = self.state.lock().log.parting();
+        parted.put(leg, true);
+        self.record_generation(&generation, parted, note)?;
         self.journal.raise();
         Ok(())
     }
 
-    fn record_generation(&self, _held: &MutexGuard<'_, ()>, note: impl FnOnce(&mut Superblock)) -> Result {
+    fn record_generation(
+        &self,
+        _held: &MutexGuard<'_, ()>,
+        parted: LegSet,
+        note: impl FnOnce(&mut Superblock),
+    ) -> Result {
         let fresh = u64::from_le_bytes(misc::random()) | 1;
-        self.store.change(|sb| {
+        let (holds, in_step, gone) = {
+            let mut state = self.state.lock();
+            state.log.recording = true;
+            (state.bases(), state.followers(parted), state.log.local.is_gone())
+        };
+        let recorded = self.store.change(|sb| {
+            for (leg, (peer, held)) in LegNumber::all().zip(sb.peers.iter_mut().zip(holds)) {
+                if let Some(held) = held {
+                    peer.base = held;
+                    // It is about to be told, and may hold the new one if this machine stops meanwhile.
+                    peer.flags.set(PeerFlags::FOLLOWING, in_step.contains(leg));
+                }
+            }
             note(sb);
+            if gone {
+                // It is not made good again while the mirror is in service.
+                sb.flags = sb
+                    .flags
+                    .with(MetaFlags::DETACHED, true)
+                    .with(MetaFlags::INCONSISTENT, true);
+            }
+            sb.flags.set(MetaFlags::SHARED, false);
             generation::rotate(&mut sb.current, &mut sb.history, fresh);
-        })?;
+        });
         let mut state = self.state.lock();
-        state.remote.generation = fresh;
-        state.log.step = Step::Apart;
+        state.log.recording = false;
+        if recorded.is_ok() {
+            state.generation = fresh;
+            if gone {
+                let _nothing = state.log.local.on_event(local::Event::Recorded);
+            }
+            for leg in parted.iter() {
+                state.log.set_step(leg, Step::Apart);
+            }
+            state.log.set_others(Step::Apart);
+            state.have_followed(parted);
+        }
         drop(state);
         // What had to wait for the generation can be sent.
-        self.outgoing.raise();
-        Ok(())
+        for leg in LegNumber::all() {
+            self.raise_outgoing(leg);
+        }
+        recorded
     }
 
     /// Waits until every mark is on the disk; may sleep.
@@ -222,8 +271,7 @@ impl Volume {
                 if state.log.failed {
                     return Err(EIO);
                 }
-                let settled = Which::ALL
-                    .into_iter()
+                let settled = Which::all()
                     .all(|which| map(&mut state, which).is_none_or(|map| map.is_settled() && !map.is_writing()));
                 if settled && state.log.lazily.is_none() {
                     return Ok(());
@@ -237,25 +285,41 @@ impl Volume {
         }
     }
 
-    /// What the first write that the leg misses has to record.
-    pub(crate) fn set_step(&self, step: Step) {
-        self.state.lock().log.step = step;
+    /// What the first write that a leg misses has to record.
+    pub(crate) fn set_step(&self, leg: LegNumber, step: Step) {
+        self.state.lock().log.set_step(leg, step);
         self.journal.raise();
     }
 
-    /// The leg may have lost what it had confirmed and not made durable: that is to be copied, too.
-    pub(crate) fn distrust(&self) {
-        let mut state = self.state.lock();
-        let State { log, remote, .. } = &mut *state;
-        let intent = log.intent.marks().map();
-        remote.doubt(0, |index| intent.word(index), intent.words());
+    /// What the first change here has to record, as machines that are not known here hold the same.
+    pub(crate) fn set_shared(&self, shared: bool) {
+        self.state
+            .lock()
+            .log
+            .set_others(if shared { Step::Together } else { Step::Apart });
     }
 
-    /// What was ever written has to be copied, and nothing else.
-    pub(crate) fn mark_written(&self) {
+    /// A leg may have lost what it had confirmed and not made durable: that is to be copied, too.
+    pub(crate) fn distrust(&self, leg: LegNumber) {
         let mut state = self.state.lock();
-        let State { log, remote, .. } = &mut *state;
-        if let Some(written) = log.written.as_ref().map(|written| written.map()) {
+        let State { log, remotes, .. } = &mut *state;
+        let intent = log.intent.marks().map();
+        if let Some(remote) = remotes.get_mut(leg) {
+            remote.doubt(0, |index| intent.word(index), intent.words());
+        }
+    }
+
+    /// What was ever written has to be copied to a leg whose target holds nothing, and nothing else.
+    pub(crate) fn mark_written(&self, leg: LegNumber) {
+        let mut state = self.state.lock();
+        let State { log, remotes, .. } = &mut *state;
+        if let (Some(written), Some(remote)) = (&log.written, remotes.get_mut(leg)) {
+            let written = written.map();
+            for index in 0..written.words() {
+                let never = remote.dirty.map().word(index) & !written.word(index);
+                remote.dirty.clear_in_word(index, never);
+            }
+            remote.doubtful.clear_all();
             remote
                 .dirty
                 .merge(0, (0..written.words()).map(|index| written.word(index)));
@@ -266,10 +330,54 @@ impl Volume {
     pub(crate) fn forget_marks(&self) {
         let mut state = self.state.lock();
         let bits = self.geometry.chunks();
-        state.remote.dirty.clear(0..bits);
+        for (_, remote) in state.remotes.iter_mut() {
+            remote.dirty.clear(0..bits);
+        }
         state.log.intent.forget();
         state.log.lazily = Some((Which::Written, 0));
         drop(state);
         self.journal.raise();
+    }
+}
+
+impl State {
+    /// What is the base of each leg when a generation begins: what its target holds until it is told otherwise. None for
+    /// those that are away and were apart before: their base is on record.
+    fn bases(&mut self) -> [Option<u64>; MAX_LEGS] {
+        let Self {
+            remotes,
+            log,
+            generation,
+            ..
+        } = self;
+        let mut bases = [None; MAX_LEGS];
+        for (leg, remote) in remotes.iter_mut() {
+            let as_good_as_in_step = log.step(leg) != Step::Apart;
+            if as_good_as_in_step && remote.theirs == 0 {
+                // It has not been connected since this machine came into service, and holds what it held then.
+                remote.theirs = *generation;
+            }
+            if let Some(base) = bases.get_mut(leg.index()) {
+                *base = (remote.live || as_good_as_in_step).then_some(remote.theirs);
+            }
+        }
+        bases
+    }
+
+    /// The legs in step that have to note a new generation; `parted` have not.
+    fn followers(&self, parted: LegSet) -> LegSet {
+        let in_step = self.remotes.those(|remote| remote.live && remote.in_step);
+        in_step.without(parted)
+    }
+
+    /// Has them do so.
+    fn have_followed(&mut self, parted: LegSet) {
+        let followers = self.followers(parted);
+        for leg in followers.iter() {
+            if let Some(remote) = self.remotes.get_mut(leg) {
+                remote.follow();
+            }
+        }
+        self.log.followers.begin(followers, now());
     }
 }

@@ -22,7 +22,10 @@ pub(super) fn submit(volume: &Guarded<Volume>, bio: Bio) {
     let Some(busy) = volume.enter() else {
         return bio.end(Err(ENODEV));
     };
-    match volume.reads.clone_of(&bio, &volume.lower) {
+    let Some(lower) = volume.readable() else {
+        return rescue::remote(&busy, bio);
+    };
+    match volume.reads.clone_of(&bio, lower) {
         Ok(child) => {
             let accounting = bio.start_accounting();
             child.submit(Read {

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The leg as the data path sees it: a map, a queue, and a switch.
+//! A leg as the data path sees it: a map, a queue, and a switch.
 
 use super::{
-    log::Step,
     now,
-    state::{Counters, Request},
+    state::{Origin, Request, State},
     Volume,
 };
-use crate::{meta::maps::Map, sys::block::BioList};
+use crate::{
+    meta::maps::{LegMaps, Map},
+    sys::block::BioList,
+};
 use kernel::prelude::*;
-use netraid_core::{bitmap::Bitmap, fifo::Fifo, inflight::Slot, request::Part, wire::Kind};
+use netraid_core::{
+    bitmap::Bitmap, fifo::Fifo, inflight::Slot, lag::Lag, legs::LegNumber, state::Congestion, wire::Kind,
+};
 
 /// Messages without data that wait to be sent, each at most once; they go before the data.
 #[derive(Clone, Copy, Default)]
@@ -40,14 +44,18 @@ impl Control {
         self.0 &= !Self::bit(kind);
     }
 
-    pub(super) fn take(&mut self) -> Option<Kind> {
-        let kind = Self::ALL.into_iter().find(|kind| self.0 & Self::bit(*kind) != 0)?;
+    /// The next one; with `fenced` the end of a resync stays.
+    fn take(&mut self, fenced: bool) -> Option<Kind> {
+        let kept_back = |kind: Kind| fenced && kind == Kind::ResyncDone;
+        let kind = Self::ALL
+            .into_iter()
+            .find(|kind| self.0 & Self::bit(*kind) != 0 && !kept_back(*kind))?;
         self.0 &= !Self::bit(kind);
         Some(kind)
     }
 }
 
-/// The state of the leg.
+/// The state of a leg.
 pub(super) struct Remote {
     /// Application writes go to the target.
     pub(super) live: bool,
@@ -69,8 +77,14 @@ pub(super) struct Remote {
     /// Counts the connections that were given up.
     pub(super) connection: u64,
     pub(super) queue: Fifo<Slot, KVVec<Slot>>,
-    pub(super) control: Control,
+    control: Control,
     pub(super) outstanding: u32,
+    /// Those of them that an application made, or was told are done.
+    pub(super) lag: Lag,
+    /// The leg is to be given up rather than have a write wait for others.
+    gives_way: bool,
+    /// A write waits, and the leg is to be given up.
+    pub(super) congested: bool,
     next_seq: u64,
     /// When a request was last confirmed, or the first became outstanding; milliseconds since boot.
     pub(super) progress_ms: u64,
@@ -78,21 +92,24 @@ pub(super) struct Remote {
     pub(super) copied_bytes: u64,
     pub(super) zeroed_bytes: u64,
     pub(super) equal_bytes: u64,
-    /// The generation of the data here, which the target is given with the beginning of a resync.
-    pub(super) generation: u64,
-    /// The one that the target holds.
+    /// The generation that the target holds.
     pub(super) theirs: u64,
+    /// It greeted as one that differs at most where it is marked.
+    covered: bool,
+    /// Copies of the resync under way.
+    pub(super) copies: u32,
+    /// Bytes of those.
+    pub(super) copy_bytes: u64,
+    pub(super) copy_failed: bool,
+    /// A copy has ended since the resync was last told.
+    pub(super) copy_ended: bool,
 }
 
 impl Remote {
-    pub(super) fn new(
-        dirty: Map,
-        doubtful: Bitmap<KVVec<u64>>,
-        capacity: usize,
-        every_chunk: bool,
-        generation: u64,
-    ) -> Result<Self> {
-        Ok(Self {
+    #[inline(never)]
+    pub(super) fn new(maps: KBox<LegMaps>, capacity: usize, every_chunk: bool) -> Result<KBox<Self>> {
+        let LegMaps { dirty, doubtful } = KBox::into_inner(maps);
+        let remote = Self {
             live: false,
             in_step: false,
             answers_reads: false,
@@ -103,10 +120,12 @@ impl Remote {
             every_chunk,
             changes: 0,
             connection: 0,
-            generation,
             queue: Fifo::new(KVVec::from_elem(Slot::from_number(0), capacity, GFP_KERNEL)?),
             control: Control::default(),
             outstanding: 0,
+            lag: Lag::default(),
+            gives_way: false,
+            congested: false,
             next_seq: 1,
             progress_ms: 0,
             replicated_bytes: 0,
@@ -114,14 +133,21 @@ impl Remote {
             zeroed_bytes: 0,
             equal_bytes: 0,
             theirs: 0,
-        })
+            covered: false,
+            copies: 0,
+            copy_bytes: 0,
+            copy_failed: false,
+            copy_ended: false,
+        };
+        Ok(KBox::new(remote, GFP_KERNEL)?)
     }
 
-    /// Hands a request to the leg. The queue has as many places as there are requests.
-    pub(super) fn queue(&mut self, slot: Slot, request: &mut Request, now_ms: u64) {
+    /// Hands a request to the leg, which is number `leg`. The queue has as many places as there are requests.
+    pub(super) fn queue(&mut self, leg: LegNumber, slot: Slot, request: &mut Request, now_ms: u64) {
         if self.queue.push(slot) {
-            request.remote = Part::Queued;
-            request.seq = self.next_seq;
+            request.remote.queue(leg);
+            request.set_seq(leg, self.next_seq);
+            request.queued_ms = now_ms;
             if self.outstanding == 0 {
                 self.progress_ms = now_ms;
             }
@@ -130,10 +156,38 @@ impl Remote {
         }
     }
 
+    /// Has the target, which is in step, note the generation that has begun: the message that ends a resync says just
+    /// that.
+    pub(super) fn follow(&mut self) {
+        self.control.add(Kind::ResyncDone);
+    }
+
+    /// A request of the application is about to be queued, and may find no room.
+    pub(super) fn look_for_room(&mut self) {
+        self.congested |= self.gives_way && self.lag.is_congested();
+    }
+
+    /// The leg is done with a request, or has given it up.
+    pub(super) fn left(&mut self, leg: LegNumber, request: &Request) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        if request.origin == Origin::Application {
+            self.lag.end(request.seq(leg), request.data_len());
+        }
+    }
+
+    /// The next message without data.
+    pub(super) fn next_control(&mut self) -> Option<Kind> {
+        let kind = self.control.take(self.lag.is_fenced())?;
+        if kind == Kind::ResyncDone {
+            self.lag.settle();
+        }
+        Some(kind)
+    }
+
     /// The target was asked whether it holds the data of a request, and does not: the request is queued anew.
-    pub(super) fn queue_again(&mut self, slot: Slot, request: &mut Request) {
+    pub(super) fn queue_again(&mut self, leg: LegNumber, slot: Slot, request: &mut Request) {
         request.kind = Some(if request.zero { Kind::Zeroes } else { Kind::Write });
-        request.seq = self.next_seq;
+        request.set_seq(leg, self.next_seq);
         self.next_seq = self.next_seq.wrapping_add(1);
         // It left its place in the queue when it was sent.
         let _ = self.queue.push(slot);
@@ -156,6 +210,7 @@ impl Remote {
     fn leave(&mut self) {
         self.live = false;
         self.in_step = false;
+        self.lag.drop_fence();
         self.changes = self.changes.wrapping_add(1);
         if self.every_chunk {
             self.dirty.set_all();
@@ -164,154 +219,189 @@ impl Remote {
 }
 
 impl Volume {
-    /// What the target holds, as it greeted or was told since.
-    pub(crate) fn set_theirs(&self, generation: u64) {
-        self.state.lock().remote.theirs = generation;
+    /// Does something with a leg, under the lock. A leg that is not there any more has nothing to say.
+    pub(super) fn with_leg<R: Default>(&self, leg: LegNumber, run: impl FnOnce(&mut Remote) -> R) -> R {
+        self.state.lock().remotes.get_mut(leg).map_or_else(R::default, run)
+    }
+
+    /// What the target holds, as it greeted; `covered`: it differs at most where it is marked, and is complete.
+    pub(crate) fn set_theirs(&self, leg: LegNumber, generation: u64, covered: bool) {
+        self.with_leg(leg, |remote| {
+            remote.theirs = generation;
+            remote.covered = covered;
+        });
     }
 
     /// Whether the target can compare.
-    pub(crate) fn set_compares(&self, compares: bool) {
-        self.state.lock().remote.compares = compares;
+    pub(crate) fn set_compares(&self, leg: LegNumber, compares: bool) {
+        self.with_leg(leg, |remote| remote.compares = compares);
     }
 
     /// Whether the target answers reads.
-    pub(crate) fn set_answers_reads(&self, it_does: bool) {
-        self.state.lock().remote.answers_reads = it_does;
+    pub(crate) fn set_answers_reads(&self, leg: LegNumber, it_does: bool) {
+        self.with_leg(leg, |remote| remote.answers_reads = it_does);
+    }
+
+    /// What an asynchronous leg does at its limit.
+    pub(crate) fn set_congestion(&self, leg: LegNumber, congestion: Congestion) {
+        self.with_leg(leg, |remote| remote.gives_way = congestion == Congestion::Behind);
+    }
+
+    /// Whether a write waits since the last call that the leg is to be given up for.
+    pub(crate) fn take_congested(&self, leg: LegNumber) -> bool {
+        self.with_leg(leg, |remote| core::mem::take(&mut remote.congested))
+    }
+
+    /// A target that was in step has noted a generation that it was told; false where no answer was waited for.
+    pub(crate) fn followed(&self, leg: LegNumber) -> bool {
+        let followed = self.state.lock().log.followers.noted(leg, now());
+        if followed {
+            self.journal.raise();
+        }
+        followed
     }
 
     /// The data here has another generation.
     pub(crate) fn set_generation(&self, generation: u64) {
-        self.state.lock().remote.generation = generation;
+        self.state.lock().generation = generation;
     }
 
-    /// Tells one connection from the next: whoever works with one takes nothing that is meant for another.
-    pub(crate) fn connection(&self) -> u64 {
-        self.state.lock().remote.connection
+    /// Tells one connection of a leg from the next: whoever works with one takes nothing that is meant for another.
+    pub(crate) fn connection(&self, leg: LegNumber) -> u64 {
+        self.with_leg(leg, |remote| remote.connection)
     }
 
     /// From now on writes go to the target too; true when it misses nothing. Otherwise the target is told first that
-    /// its copy is unusable.
-    pub(crate) fn go_live(&self) -> bool {
+    /// its copy is unusable. None where the local disk was given up: what is missing there can't be copied any more.
+    pub(crate) fn go_live(&self, leg: LegNumber) -> Option<bool> {
         let mut state = self.state.lock();
-        state.remote.live = true;
-        state.remote.in_step = false;
-        state.remote.draining = false;
-        state.remote.changes = state.remote.changes.wrapping_add(1);
-        // A target of another generation takes this one with the beginning of a resync, even if nothing is marked.
-        let same = state.remote.theirs == state.remote.generation && state.log.step != Step::Parting;
-        let clean = state.remote.dirty.map().ones() == 0 && same;
-        if !clean {
-            state.remote.control.add(Kind::ResyncStart);
+        let State {
+            remotes,
+            log,
+            generation,
+            ..
+        } = &mut *state;
+        if log.local.is_gone() {
+            return None;
         }
-        clean
+        let remote = remotes.get_mut(leg)?;
+        remote.live = true;
+        remote.in_step = false;
+        remote.lag.connect();
+        remote.congested = false;
+        remote.draining = false;
+        remote.changes = remote.changes.wrapping_add(1);
+        let same = remote.theirs == *generation && !log.is_parting();
+        let clean = remote.dirty.map().ones() == 0 && (same || remote.covered);
+        if !clean {
+            remote.control.add(Kind::ResyncStart);
+        } else if !same {
+            // It has all of this generation, and is told of it; nothing more is written before it has noted that.
+            log.followers.join(leg, now());
+        }
+        Some(clean)
     }
 
-    /// From now on writes are marked only; true when nothing is outstanding. Otherwise `outgoing` is raised when the
-    /// last one is confirmed.
-    pub(crate) fn cut(&self) -> bool {
+    /// From now on writes are marked only; true when nothing is outstanding. Otherwise the sender is woken when the last
+    /// one is confirmed.
+    pub(crate) fn cut(&self, leg: LegNumber) -> bool {
         let mut state = self.state.lock();
-        state.remote.leave();
-        // What is written from now on is missing there: a resync does not end any more.
-        state.remote.control.remove(Kind::ResyncDone);
-        state.remote.draining = true;
-        state.remote.outstanding == 0
+        state.log.followers.lost(leg);
+        let drained = state.remotes.get_mut(leg).is_some_and(|remote| {
+            remote.leave();
+            // What is written from now on is missing there: a resync does not end any more.
+            remote.control.remove(Kind::ResyncDone);
+            remote.draining = true;
+            remote.outstanding == 0
+        });
+        state.look_for_copy();
+        drop(state);
+        self.journal.raise();
+        drained
     }
 
     /// Whether a cut is complete.
-    pub(crate) fn is_drained(&self) -> bool {
-        let state = self.state.lock();
-        state.remote.draining && state.remote.outstanding == 0
+    pub(crate) fn is_drained(&self, leg: LegNumber) -> bool {
+        self.with_leg(leg, |remote| remote.draining && remote.outstanding == 0)
     }
 
     /// The connection is gone: marks what was not confirmed and ends what only waited for it.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn abandon(&self, leg: LegNumber) {
         let mut ended = BioList::new();
         let mut state = self.state.lock();
-        state.remote.leave();
-        state.remote.draining = false;
-        state.remote.connection = state.remote.connection.wrapping_add(1);
-        state.remote.control = Control::default();
-        state.remote.queue.clear();
+        let Some(remote) = state.remotes.get_mut(leg) else {
+            return;
+        };
+        remote.leave();
+        remote.draining = false;
+        remote.connection = remote.connection.wrapping_add(1);
+        remote.control = Control::default();
+        remote.queue.clear();
+        remote.copy_ended = true;
+        // Before requests that waited for it end.
+        state.look_for_copy();
         for number in 0..state.requests.len() {
             let Ok(number) = u16::try_from(number) else { break };
-            state.abandon(Slot::from_number(number), &self.geometry, &mut ended);
+            state.abandon(Slot::from_number(number), leg, &self.geometry, &mut ended);
         }
-        state.copy_ended = true;
+        // What is on record may have waited for it.
+        state.log.followers.lost(leg);
+        let live = state.remotes.live();
         self.release(state, ended);
+        // Another one may have been asked what this one did not answer.
+        self.raise_all_outgoing(live);
+        self.journal.raise();
     }
 
     /// There is a new leg: its counters begin.
-    pub(crate) fn forget_counters(&self) {
-        let mut state = self.state.lock();
-        state.remote.replicated_bytes = 0;
-        state.remote.copied_bytes = 0;
-        state.remote.zeroed_bytes = 0;
-        state.remote.equal_bytes = 0;
+    pub(crate) fn forget_counters(&self, leg: LegNumber) {
+        self.with_leg(leg, |remote| {
+            remote.lag.forget();
+            remote.replicated_bytes = 0;
+            remote.copied_bytes = 0;
+            remote.zeroed_bytes = 0;
+            remote.equal_bytes = 0;
+        });
     }
 
-    /// Marks every chunk: nothing is known of what the target holds, and everything is copied.
-    pub(crate) fn mark_all(&self) {
-        let mut state = self.state.lock();
-        state.remote.dirty.set_all();
-        state.remote.doubtful.clear_all();
+    /// Marks every chunk: nothing is known of what the target holds, and everything is copied, or, with `compare`,
+    /// compared first.
+    pub(crate) fn mark_all(&self, leg: LegNumber, compare: bool) {
+        let all = 0..self.geometry.chunks();
+        self.with_leg(leg, |remote| {
+            remote.dirty.set_all();
+            remote.doubtful.clear_all();
+            if compare {
+                remote.doubtful.set_range(all);
+            }
+        });
     }
 
     /// Adds what the target may have written itself; words of its map from `first` on. Most of what it was about to
     /// write when it lost power is the same here.
-    pub(crate) fn merge(&self, first: usize, words: &[u64]) {
+    pub(crate) fn merge(&self, leg: LegNumber, first: usize, words: &[u64]) {
         let word = |index: usize| words.get(index).copied().unwrap_or(0);
-        self.state.lock().remote.doubt(first, word, words.len());
+        self.with_leg(leg, |remote| remote.doubt(first, word, words.len()));
     }
 
     /// Words of what this side may have written and the other does not know of, for telling it to the source.
-    pub(crate) fn own_words(&self, first: usize, words: &mut [u64]) {
+    pub(crate) fn own_words(&self, leg: LegNumber, first: usize, words: &mut [u64]) {
         let state = self.state.lock();
+        let marks = state.remotes.get(leg).map(|remote| remote.dirty.map());
         for (index, word) in (first..).zip(words) {
-            *word = state.remote.dirty.map().word(index) | state.log.intent_word(index);
+            *word = marks.map_or(0, |marks| marks.word(index)) | state.log.intent_word(index);
         }
     }
 
-    /// Has a message without data sent.
-    pub(crate) fn send_control(&self, kind: Kind) {
-        self.state.lock().remote.control.add(kind);
-        self.outgoing.raise();
-    }
-
-    /// Numbers for the operator.
-    pub(crate) fn counters(&self) -> Counters {
-        let state = self.state.lock();
-        Counters {
-            dirty_chunks: state.remote.dirty.map().ones(),
-            dirty_bytes: self.dirty_bytes(state.remote.dirty.map()),
-            outstanding: state.remote.outstanding,
-            replicated_bytes: state.remote.replicated_bytes,
-            copied_bytes: state.remote.copied_bytes,
-            zeroed_bytes: state.remote.zeroed_bytes,
-            equal_bytes: state.remote.equal_bytes,
-            intent_chunks: state.log.intent_chunks(),
-            reads: state.rescues.counters,
-        }
-    }
-
-    /// Bytes of the marked chunks; the last chunk of a disk may be short.
-    pub(super) fn dirty_bytes(&self, dirty: &Bitmap<KVVec<u64>>) -> u64 {
-        let geometry = &self.geometry;
-        let chunk_size = u64::from(geometry.chunk_size());
-        let last = geometry.chunks().saturating_sub(1);
-        let short = if dirty.get(last) {
-            chunk_size.saturating_sub(geometry.bytes_of(last).1)
-        } else {
-            0
-        };
-        dirty.ones().saturating_mul(chunk_size).saturating_sub(short)
-    }
-
-    /// For how long requests have been outstanding without one of them being confirmed, milliseconds.
-    pub(crate) fn stalled_ms(&self) -> u64 {
-        let state = self.state.lock();
-        if state.remote.outstanding == 0 {
-            return 0;
-        }
-        now().saturating_sub(state.remote.progress_ms)
+    /// Has a message without data sent. The end of a resync goes after what the application began before.
+    pub(crate) fn send_control(&self, leg: LegNumber, kind: Kind) {
+        self.with_leg(leg, |remote| {
+            remote.control.add(kind);
+            if kind == Kind::ResyncDone {
+                let next = remote.next_seq;
+                remote.lag.put_fence(next);
+            }
+        });
+        self.raise_outgoing(leg);
     }
 }

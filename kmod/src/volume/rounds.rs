@@ -8,6 +8,7 @@ use super::{
     state::{Entered, Origin, Request, State},
     Volume,
 };
+use crate::sys::block::BioList;
 use kernel::prelude::*;
 use netraid_core::wire::Kind;
 
@@ -15,7 +16,7 @@ use netraid_core::wire::Kind;
 /// makes the chunks of the last two rounds dirty.
 pub(super) const ROUND_MS: u32 = 1000;
 
-/// How long the leg's part may take; longer than a leg takes to be given up.
+/// How long the legs' parts may take; longer than a leg takes to be given up.
 const FLUSH_MS: u64 = 120_000;
 
 /// What was touched just now is proposed by the second round; a leg between two states takes another one or two.
@@ -38,27 +39,47 @@ pub(super) fn round(volume: &Volume) {
     let Some(changes) = propose(volume) else {
         return write_lazily(volume);
     };
-    if volume.lower.flush().is_ok() && flush_leg(volume) {
+    if flush_disk(volume) && flush_legs(volume) {
         let mut state = volume.state.lock();
-        if state.remote.changes == changes {
-            let State { log, remote, .. } = &mut *state;
-            let (live, dirty, written) = (remote.live, &remote.dirty, &log.written);
+        if state.all_changes() == changes {
+            let State { log, remotes, .. } = &mut *state;
+            let written = &log.written;
             log.intent.end_round(|index| {
-                let missed = dirty.map().word(index);
                 // Copies also touch what was never written.
                 let known = written
                     .as_ref()
                     .map_or(u64::MAX, |map| !map.map().word(index) | map.kept_word(index));
-                // A mark that is gone here may still be on the disk, but not for long.
-                let marked = missed & dirty.kept_word(index);
-                known & (marked | if live { !missed } else { 0 })
+                remotes.iter().fold(known, |known, (_, remote)| {
+                    let missed = remote.dirty.map().word(index);
+                    // A mark that is gone here may still be on the disk, but not for long.
+                    let marked = missed & remote.dirty.kept_word(index);
+                    known & (marked | if remote.live { !missed } else { 0 })
+                })
             });
         }
     }
     write_lazily(volume);
 }
 
-/// The chunks to be cleared; the number of changes of the leg until now, `None` where there are none.
+/// Makes the local disk durable, as long as it counts.
+fn flush_disk(volume: &Volume) -> bool {
+    let (disk, counts) = {
+        let state = volume.state.lock();
+        (volume.disks.number(), state.log.local.is_written())
+    };
+    if !counts {
+        return true;
+    }
+    let Err(error) = volume.disks.get(disk).flush() else {
+        return true;
+    };
+    let mut state = volume.state.lock();
+    let gone = volume.disk_failed(&mut state, disk, error);
+    volume.release(state, BioList::new());
+    gone
+}
+
+/// The chunks to be cleared; the number of changes of the legs until now, `None` where there are none.
 fn propose(volume: &Volume) -> Option<u64> {
     let mut state = volume.state.lock();
     if state.log.intent_chunks() == 0 {
@@ -69,7 +90,6 @@ fn propose(volume: &Volume) -> Option<u64> {
         log,
         requests,
         inflight,
-        remote,
         ..
     } = &mut *state;
     for slot in inflight.iter() {
@@ -77,14 +97,16 @@ fn propose(volume: &Volume) -> Option<u64> {
             log.intent.exclude(volume.geometry.range(request.offset, request.len));
         }
     }
-    log.intent.has_proposals().then_some(remote.changes)
+    let proposes = log.intent.has_proposals();
+    proposes.then(|| state.all_changes())
 }
 
-/// Makes the leg durable, if there is a live one; false when it was lost meanwhile.
-fn flush_leg(volume: &Volume) -> bool {
-    {
+/// Makes the live legs durable; false when one was lost meanwhile.
+fn flush_legs(volume: &Volume) -> bool {
+    let live = {
         let mut state = volume.state.lock();
-        if !state.remote.live {
+        let live = state.remotes.live();
+        if live.is_empty() {
             return true;
         }
         let request = Request {
@@ -95,13 +117,16 @@ fn flush_leg(volume: &Volume) -> bool {
         let Some(Entered::Started(slot)) = state.enter(request) else {
             return false;
         };
-        state.log.flush = RoundFlush::Running;
-        let State { remote, requests, .. } = &mut *state;
+        state.log.begin_round();
+        let State { remotes, requests, .. } = &mut *state;
         if let Some(request) = requests.get_mut(slot.index()) {
-            remote.queue(slot, request, now());
+            for (leg, remote) in remotes.iter_mut().filter(|(_, remote)| remote.live) {
+                remote.queue(leg, slot, request, now());
+            }
         }
-    }
-    volume.outgoing.raise();
+        live
+    };
+    volume.raise_all_outgoing(live);
     let until = now().saturating_add(FLUSH_MS);
     loop {
         let flush = volume.state.lock().log.flush;

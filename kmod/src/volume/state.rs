@@ -3,20 +3,22 @@
 //! What the volume's lock protects.
 
 use super::{
-    copy::Copy,
-    log::Log,
-    remote::Remote,
-    rescue::{Reads, Rescues},
-    write::Local,
+    copy::Copy, legs::Remotes, local::News, log::Log, rebuild::Rebuild, remote::Remote, rescue::Rescues,
+    shadow::Shadow, write::Local,
 };
 use crate::meta::maps::Maps;
-use crate::sys::block::{Bio, BioList, Child, PagedBio};
+use crate::sys::{
+    block::{Bio, BioList, Child, PagedBio},
+    lend::Lent,
+};
 use core::ops::Range;
 use kernel::prelude::*;
 use netraid_core::{
     chunk::Geometry,
     inflight::{Entry, Inflight, Slot},
-    request::{After, Part},
+    legs::{LegNumber, LegSet, MAX_LEGS},
+    local::Verdict,
+    request::{After, Due, Parts, Standing},
     wire::{Flags, Kind},
 };
 
@@ -28,22 +30,35 @@ pub(super) enum Origin {
     Application,
     /// The resync: a copy of a part of the disk.
     Copy,
-    /// A round of the intent log: a flush for the leg alone.
+    /// A round of the intent log: a flush for the legs alone.
     Round,
     /// An application, whose read the local disk failed.
     Rescue,
+    /// A disk that was put in, and gets all data.
+    Rebuild,
+}
+
+impl Origin {
+    /// Whether a leg is asked for data.
+    pub(super) fn asks(self) -> bool {
+        matches!(self, Self::Rescue | Self::Rebuild)
+    }
 }
 
 /// One request under way.
 #[derive(Default)]
 pub(super) struct Request {
-    /// The application's bio; the sender has it while the remote part is being sent.
-    pub(super) bio: Option<Bio>,
+    /// The application's bio, lent to the senders while its data is being sent.
+    pub(super) bio: Option<Lent<Bio>>,
     /// The clone for the local disk until it starts.
     pub(super) child: Option<Child<Local>>,
     /// The pages of a copy, unless the disk or the sender has them.
     pub(super) copy: Option<PagedBio<Copy>>,
+    /// The application's data in pages of our own, lent to the senders as the bio would be.
+    pub(super) shadow: Option<Lent<PagedBio<Shadow>>>,
     pub(super) origin: Origin,
+    /// The leg that a copy is for, or that was asked for data.
+    pub(super) leg: LegNumber,
     /// The chunks whose marks go when the copy is confirmed.
     pub(super) clears: Range<u64>,
     pub(super) kind: Option<Kind>,
@@ -53,43 +68,69 @@ pub(super) struct Request {
     pub(super) offset: u64,
     pub(super) len: u64,
     pub(super) accounting: usize,
+    /// Which of the disks its local part is for.
+    pub(super) disk: u32,
     /// The local disk is still at work.
     pub(super) local: bool,
-    /// What the leg has to do.
-    pub(super) remote: Part,
-    pub(super) seq: u64,
+    /// What the legs have to do.
+    pub(super) remote: Parts,
+    /// Its sequence number on each leg.
+    pub(super) seqs: [u64; MAX_LEGS],
+    /// When it was queued for the legs, milliseconds since boot.
+    pub(super) queued_ms: u64,
+    /// The legs that the application does not wait for.
+    pub(super) early: LegSet,
+    /// The legs that have confirmed it.
+    pub(super) stored: LegSet,
+    /// The legs on which it begins an epoch.
+    pub(super) barriers: LegSet,
+    /// It has ended for the application.
+    pub(super) told: bool,
     pub(super) error: Option<Error>,
-    /// Everybody has done or given up his part, but it ends only after the metadata says that the leg misses it.
+    /// Everybody has done or given up his part, but it ends only after the metadata says that a leg misses it.
     pub(super) parked: bool,
 }
 
-/// Numbers for the operator.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Counters {
-    /// Chunks the target may miss.
-    pub(crate) dirty_chunks: u64,
-    /// Bytes of those chunks.
-    pub(crate) dirty_bytes: u64,
-    /// Requests queued or sent and not confirmed.
-    pub(crate) outstanding: u32,
-    /// Bytes of application writes the target confirmed.
-    pub(crate) replicated_bytes: u64,
-    /// Bytes that copies of the resync brought to the target.
-    pub(crate) copied_bytes: u64,
-    /// Those of them that were zero, and sent without data.
-    pub(crate) zeroed_bytes: u64,
-    /// Bytes that the resync found to be the same on the target.
-    pub(crate) equal_bytes: u64,
-    /// Chunks that a crash now would make dirty.
-    pub(crate) intent_chunks: u64,
-    /// What became of reads that the local disk failed.
-    pub(crate) reads: Reads,
-}
+impl Request {
+    /// Bytes that are sent with it.
+    pub(super) fn data_len(&self) -> u64 {
+        if self.kind == Some(Kind::Write) {
+            self.len
+        } else {
+            0
+        }
+    }
 
-impl Counters {
-    /// Bytes that the resync is done with.
-    pub(crate) fn resynced(&self) -> u64 {
-        self.copied_bytes.saturating_add(self.equal_bytes)
+    /// Its sequence number on a leg.
+    pub(super) fn seq(&self, leg: LegNumber) -> u64 {
+        self.seqs.get(leg.index()).copied().unwrap_or(0)
+    }
+
+    pub(super) fn set_seq(&mut self, leg: LegNumber, seq: u64) {
+        if let Some(place) = self.seqs.get_mut(leg.index()) {
+            *place = seq;
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            local: self.local,
+            parked: self.parked,
+            remote: self.remote,
+            early: self.early,
+            told: self.told,
+        }
+    }
+
+    /// Ends it for the application: its bio, to be ended outside the lock, is added to `ended`.
+    fn tell(&mut self, ended: &mut BioList) {
+        self.told = true;
+        // Whatever lent it has it back: a request whose data is being sent does not end, and one that ends early lends its
+        // copy.
+        if let Some(mut bio) = self.bio.take().and_then(Lent::into_inner) {
+            bio.finish_accounting(self.accounting, self.error.map_or(Ok(()), Err));
+            ended.push(bio);
+        }
     }
 }
 
@@ -99,17 +140,20 @@ pub(super) struct State {
     pub(super) requests: KVVec<Request>,
     /// Bios for which there was no room in the table.
     pub(super) overflow: BioList,
-    pub(super) remote: Remote,
+    pub(super) remotes: Remotes,
+    /// Counts how often a leg was added or taken away.
+    pub(super) changes: u64,
+    /// The generation of the data here, which targets are given with the beginning of a resync.
+    pub(super) generation: u64,
     pub(super) log: Log,
     pub(super) rescues: Rescues,
+    /// The local disk is given up at its first failure.
+    pub(super) detaches: bool,
+    /// What an operator has still to be told of that.
+    pub(super) news: News,
+    pub(super) rebuild: Rebuild,
     /// Requests of applications in the table.
     pub(super) applications: u32,
-    pub(super) copies: u32,
-    /// Bytes of those.
-    pub(super) copy_bytes: u64,
-    pub(super) copy_failed: bool,
-    /// A copy has ended since the resync was last told.
-    pub(super) copy_ended: bool,
     /// Somebody waits for [`State::is_idle`].
     pub(super) settling: bool,
     pub(super) stopping: bool,
@@ -124,24 +168,30 @@ pub(super) enum Entered {
 }
 
 impl State {
+    #[inline(never)]
     pub(super) fn new(capacity: usize, maps: Maps, every_chunk: bool, generation: u64) -> Result<Self> {
         let mut requests = KVVec::with_capacity(capacity, GFP_KERNEL)?;
         for _ in 0..capacity {
             requests.push(Request::default(), GFP_KERNEL)?;
         }
         let entries = KVVec::from_elem(Entry::default(), capacity, GFP_KERNEL)?;
+        let mut remotes = Remotes::new();
+        for (leg, maps) in maps.legs {
+            remotes.put(leg, Some(Remote::new(maps, capacity, every_chunk)?));
+        }
         Ok(Self {
             inflight: Inflight::new(entries),
             requests,
             overflow: BioList::new(),
-            remote: Remote::new(maps.dirty, maps.doubtful, capacity, every_chunk, generation)?,
+            remotes,
+            changes: 0,
+            generation,
             log: Log::new(maps.intent, maps.written, capacity)?,
             rescues: Rescues::new(),
+            detaches: false,
+            news: News::default(),
+            rebuild: Rebuild::default(),
             applications: 0,
-            copies: 0,
-            copy_bytes: 0,
-            copy_failed: false,
-            copy_ended: false,
             settling: false,
             stopping: false,
         })
@@ -154,7 +204,11 @@ impl State {
     /// Puts a request into the table, which must have room.
     pub(super) fn enter(&mut self, request: Request) -> Option<Entered> {
         let end = request.offset.saturating_add(request.len);
-        let (slot, now) = self.inflight.insert(request.offset, end)?;
+        let (slot, now) = match request.origin {
+            // What these bring to a disk, or take from one, must not be older than what was acknowledged early.
+            Origin::Copy | Origin::Rescue | Origin::Rebuild => self.inflight.insert_last(request.offset, end),
+            Origin::Application | Origin::Round => self.inflight.insert(request.offset, end),
+        }?;
         if request.origin == Origin::Application {
             self.applications = self.applications.saturating_add(1);
         }
@@ -162,70 +216,58 @@ impl State {
         Some(if now { Entered::Started(slot) } else { Entered::Waits })
     }
 
-    /// Starts an application's request: decides who gets it, and marks what a leg will miss before anything changes.
-    /// False when it has to wait until the metadata says so; [`State::next_admitted`] comes back to it.
-    pub(super) fn begin(&mut self, slot: Slot, geometry: &Geometry, now_ms: u64) -> bool {
-        let live = self.remote.live;
-        let Some(request) = self.requests.get_mut(slot.index()) else {
-            return false;
-        };
-        let chunks = geometry.range(request.offset, request.len);
-        let discards = request.kind == Some(Kind::Discard);
-        if !self.log.admits(chunks, discards, live, &mut self.remote.dirty) {
-            self.log.wait(slot);
-            return false;
-        }
-        request.local = true;
-        if live {
-            self.remote.queue(slot, request, now_ms);
-        }
-        true
-    }
-
-    /// Gives up on a request's remote part.
-    pub(super) fn abandon(&mut self, slot: Slot, geometry: &Geometry, ended: &mut BioList) {
+    /// Gives up on a leg's part of a request.
+    pub(super) fn abandon(&mut self, slot: Slot, leg: LegNumber, geometry: &Geometry, ended: &mut BioList) {
         let Some(request) = self.requests.get_mut(slot.index()) else {
             return;
         };
-        let after = request.remote.abandon();
+        let after = request.remote.abandon(leg);
         // A read changes nothing there.
-        let changes = request.origin != Origin::Rescue;
+        let changes = !request.origin.asks();
         if changes && matches!(after, After::Unknown | After::UnknownPending) {
-            self.remote.dirty.set(geometry.range(request.offset, request.len));
+            if let Some(remote) = self.remotes.get_mut(leg) {
+                remote.dirty.set(geometry.range(request.offset, request.len));
+            }
         }
-        if after == After::Unknown {
-            self.missed(slot, ended);
+        let asks = self.request(slot).is_some_and(|request| request.origin.asks());
+        if after == After::Unknown && asks && self.ask(slot, geometry).is_some() {
+            // Another leg has it as well.
+            if let (Some(request), Some(remote)) = (self.requests.get(slot.index()), self.remotes.get_mut(leg)) {
+                remote.left(leg, request);
+            }
+        } else if after == After::Unknown {
+            self.missed(slot, leg, ended);
         }
     }
 
-    /// The leg will not do its part of a request: it is done when that is on record.
-    pub(super) fn missed(&mut self, slot: Slot, ended: &mut BioList) {
+    /// A leg will not do its part of a request: it is done when that is on record.
+    pub(super) fn missed(&mut self, slot: Slot, leg: LegNumber, ended: &mut BioList) {
         let Some(request) = self.requests.get_mut(slot.index()) else {
             return;
         };
         if request.origin == Origin::Round {
-            self.log.round_ended(false);
+            self.log.lose_round();
         }
-        // A flush that the leg missed matters as long as something may not be durable there.
+        // A flush that a leg missed matters as long as something may not be durable there.
         let promised = request.len > 0 || self.log.intent_chunks() > 0;
-        if request.origin == Origin::Application && promised && self.log.must_record_loss() {
-            request.parked = true;
-            self.log.park(slot);
-            self.remote.outstanding = self.remote.outstanding.saturating_sub(1);
-            return;
+        if request.origin == Origin::Application && promised && self.log.must_record_loss(leg) {
+            // The loss of another leg may have brought it there already.
+            if !core::mem::replace(&mut request.parked, true) {
+                self.log.park(slot);
+            }
         }
-        self.remote_done(slot, ended);
+        self.remote_done(slot, leg, ended);
     }
 
     /// The target holds something else than what it was asked about, and gets the data.
-    pub(super) fn send_again(&mut self, slot: Slot) {
-        let Self { requests, remote, .. } = self;
-        if let Some(request) = requests.get_mut(slot.index()) {
-            remote.queue_again(slot, request);
+    pub(super) fn send_again(&mut self, slot: Slot, leg: LegNumber) {
+        let Self { requests, remotes, .. } = self;
+        if let (Some(request), Some(remote)) = (requests.get_mut(slot.index()), remotes.get_mut(leg)) {
+            remote.queue_again(leg, slot, request);
         }
     }
 
-    /// It is on record what the leg misses.
+    /// It is on record what the legs miss.
     pub(super) fn unpark(&mut self, slot: Slot, recorded: bool, ended: &mut BioList) {
         let Some(request) = self.requests.get_mut(slot.index()) else {
             return;
@@ -237,40 +279,84 @@ impl State {
         self.finish_if_done(slot, ended);
     }
 
-    /// The leg has done its part of a request.
-    pub(super) fn remote_done(&mut self, slot: Slot, ended: &mut BioList) {
-        self.remote.outstanding = self.remote.outstanding.saturating_sub(1);
+    /// A leg has done its part of a request, or will not do it.
+    pub(super) fn remote_done(&mut self, slot: Slot, leg: LegNumber, ended: &mut BioList) {
+        if let (Some(request), Some(remote)) = (self.requests.get(slot.index()), self.remotes.get_mut(leg)) {
+            remote.left(leg, request);
+        }
         self.finish_if_done(slot, ended);
     }
 
-    /// Ends a request when nobody has to do anything about it any more. Bios to be ended, outside the lock, are added
-    /// to `ended`.
+    /// Ends a request when nobody has to do anything about it any more; for the application alone when only
+    /// asynchronous legs have. Bios to be ended, outside the lock, are added to `ended`.
     pub(super) fn finish_if_done(&mut self, slot: Slot, ended: &mut BioList) {
+        let gone = self.log.local.is_gone();
+        let in_step = if gone { self.in_step() } else { LegSet::NONE };
         let Some(request) = self.requests.get_mut(slot.index()) else {
             return;
         };
-        if request.local || request.parked || request.remote.is_pending() {
+        let mut standing = request.standing();
+        if gone && !request.told {
+            standing.early = LegSet::NONE;
+        }
+        let due = standing.due();
+        if due == Due::Nothing {
             return;
         }
-        let request = core::mem::take(request);
+        if gone && request.origin == Origin::Application && !request.told && request.error.is_none() {
+            let confirmed = request.stored.meets(in_step);
+            match self.log.local.verdict(confirmed, self.log.is_unsettled()) {
+                Verdict::AsDone => {}
+                Verdict::Wait => {
+                    request.parked = true;
+                    self.log.park(slot);
+                    return;
+                }
+                Verdict::Fail => request.error = Some(EIO),
+            }
+        }
+        if request.origin == Origin::Application && !request.told {
+            // Before anything can begin that was to wait for it.
+            for (_, remote) in self.remotes.iter_mut() {
+                remote.lag.complete();
+            }
+        }
+        if due == Due::Tell {
+            request.tell(ended);
+            self.inflight.pass(slot);
+            return;
+        }
+        let mut request = core::mem::take(request);
         match request.origin {
             Origin::Application => self.applications = self.applications.saturating_sub(1),
             Origin::Copy => {
-                self.copies = self.copies.saturating_sub(1);
-                self.copy_bytes = self.copy_bytes.saturating_sub(request.len);
-                self.copy_ended = true;
+                if let Some(remote) = self.remotes.get_mut(request.leg) {
+                    remote.copies = remote.copies.saturating_sub(1);
+                    remote.copy_bytes = remote.copy_bytes.saturating_sub(request.len);
+                    remote.copy_ended = true;
+                }
             }
-            Origin::Round => {}
+            Origin::Round => self.log.end_round(),
             Origin::Rescue => self.rescues.left(),
+            Origin::Rebuild => self.rebuild.end(request.len, request.error),
         }
-        if let Some(mut bio) = request.bio {
-            bio.finish_accounting(request.accounting, request.error.map_or(Ok(()), Err));
-            ended.push(bio);
-        }
+        request.tell(ended);
         self.inflight.remove(slot);
     }
 
-    /// Whether no application's request is under way.
+    /// When the oldest request of an application that a leg has not confirmed was queued.
+    pub(super) fn oldest_queued_ms(&self, leg: LegNumber) -> Option<u64> {
+        let requests = self.inflight.iter().filter_map(|slot| self.requests.get(slot.index()));
+        let waits = |request: &&Request| request.origin == Origin::Application && request.remote.of(leg).is_pending();
+        requests.filter(waits).map(|request| request.queued_ms).min()
+    }
+
+    /// Counts every change of who gets the application's writes.
+    pub(super) fn all_changes(&self) -> u64 {
+        self.changes.wrapping_add(self.remotes.changes())
+    }
+
+    /// Whether no application's request is under way, be it for an asynchronous leg alone.
     pub(super) fn is_idle(&self) -> bool {
         self.applications == 0 && self.overflow.is_empty() && self.rescues.is_idle()
     }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writes, flushes, discards and zeroes: to the local disk and to the leg.
+//! Writes, flushes, discards and zeroes: to the local disk and to the legs.
 
 use super::{
-    now,
+    begin::Begun,
+    now, shadow,
     state::{Entered, Request, State},
     Volume,
 };
 use crate::sys::{
     block::{Bio, BioList, Done, IoResult, Op},
+    lend::Lent,
     sync::{Busy, Guarded, IrqGuard},
 };
 use kernel::prelude::*;
@@ -43,12 +45,19 @@ pub(super) fn enter(volume: &Guarded<Volume>, bio: Bio, turn: Turn) {
         return bio.end(Err(ENODEV));
     };
     // The clone is taken before the lock, and before the request is entered: whoever is in the table has all it needs
-    // to end.
-    let child = match volume.clones.clone_of(&bio, &volume.lower) {
+    // to end. Another disk may be put in meanwhile.
+    let disk = volume.disks.number();
+    let child = match volume.clones.clone_of(&bio, volume.disks.get(disk)) {
         Ok(child) => child,
         Err(error) => return bio.end(Err(error)),
     };
+    let shadow = shadow::of(volume, &bio);
     let mut state = volume.state.lock();
+    if volume.disks.number() != disk {
+        drop(state);
+        drop((child, shadow, busy));
+        return enter(volume, bio, turn);
+    }
     if state.inflight.is_full() || (turn == Turn::Last && !state.overflow.is_empty()) {
         state.overflow.push(bio);
         // Room may have been made just before.
@@ -61,8 +70,10 @@ pub(super) fn enter(volume: &Guarded<Volume>, bio: Bio, turn: Turn) {
     }
     let mut request = describe(&bio);
     request.accounting = bio.start_accounting();
-    request.bio = Some(bio);
+    request.bio = Some(Lent::new(bio));
     request.child = Some(child);
+    request.disk = disk;
+    request.shadow = shadow.map(Lent::new);
     if let Some(Entered::Started(slot)) = state.enter(request) {
         begin(volume, state, slot, busy);
     }
@@ -94,17 +105,32 @@ fn describe(bio: &Bio) -> Request {
 
 /// Decides who gets a request, lets go of the lock, and has it done, unless the metadata has to be written first.
 pub(super) fn begin(volume: &Volume, mut state: IrqGuard<'_, State>, slot: Slot, busy: Busy<Volume>) {
-    let live = state.remote.live;
-    if !state.begin(slot, &volume.geometry, now()) {
-        drop(state);
-        return volume.journal.raise();
+    let live = state.remotes.live();
+    let begun = state.begin(slot, &volume.geometry, volume.disks.number(), now());
+    match begun {
+        Begun::Both | Begun::Legs => {}
+        Begun::Waits => {
+            drop(state);
+            return volume.journal.raise();
+        }
+        Begun::Failed => {
+            let mut ended = BioList::new();
+            let child = state.request(slot).and_then(|request| request.child.take());
+            state.finish_if_done(slot, &mut ended);
+            volume.release(state, ended);
+            return drop(child);
+        }
     }
+    let congested = state.remotes.those(|remote| remote.congested);
     let child = state.request(slot).and_then(|request| request.child.take());
     drop(state);
-    if live {
-        volume.outgoing.raise();
+    for leg in congested.iter() {
+        volume.raise_copied(leg);
     }
+    volume.raise_all_outgoing(live);
     match child {
+        // The disk is not asked any more, or is another one now.
+        Some(_) if begun == Begun::Legs => {}
         Some(child) => child.submit(Local { slot, volume: busy }),
         // Every entered request has one until it starts.
         None => Local { slot, volume: busy }.done(Err(EIO)),
@@ -116,14 +142,21 @@ impl Done for Local {
         let volume = &*self.volume;
         let mut ended = BioList::new();
         let mut state = volume.state.lock();
-        if let Some(request) = state.requests.get_mut(self.slot.index()) {
+        let disk = state.request(self.slot).map_or(0, |request| request.disk);
+        let failed = result
+            .err()
+            .filter(|error| !volume.disk_failed(&mut state, disk, *error));
+        let State { requests, remotes, .. } = &mut *state;
+        if let Some(request) = requests.get_mut(self.slot.index()) {
             request.local = false;
-            if let Err(error) = result {
+            if let Some(error) = failed {
                 request.error = Some(error);
-                // The target may have what the local disk has not.
+                // The targets may have what the local disk has not.
                 let range = volume.geometry.range(request.offset, request.len);
-                state.remote.dirty.set(range);
-                state.copy_failed = true;
+                for (_, remote) in remotes.iter_mut() {
+                    remote.dirty.set(range.clone());
+                    remote.copy_failed = true;
+                }
             }
         }
         state.finish_if_done(self.slot, &mut ended);

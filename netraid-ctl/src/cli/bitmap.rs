@@ -36,7 +36,8 @@ pub struct Bitmap {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct BitmapAction {
-    /// Store how many operations an asynchronous leg may have outstanding: N, or 256; a value up to 2 means 256
+    /// Permit asynchronous targets, with at most N operations outstanding on each, or 256; up to 2 means 256, more than
+    /// 4096 is not possible
     #[arg(short = 'a', long)]
     pub async_limit: bool,
     /// Clean the bitmap, so that nothing is copied: only where the target is known to hold an exact replica

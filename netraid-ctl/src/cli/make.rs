@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{parse_bitmap, parse_chunk_size, parse_seconds, Bitmap};
+use super::values::{parse_async_limit, parse_bitmap, parse_chunk_size, parse_name, parse_seconds, Bitmap};
 use super::{Liveness, Name};
+use crate::gen;
 
 /// What `create` and `join` have in common.
 #[derive(Debug, Clone, Args)]
@@ -53,12 +54,38 @@ pub struct Create {
                 machine is a target; mirrors may share it"
     )]
     pub listen: String,
+    /// Permit asynchronous targets, see `extend --type`, with at most LIMIT operations outstanding on each: 3 to 4096
+    /// [without a number, and with one up to 2: ASYNC_LIMIT of /etc/default/netraid, else 256]
+    #[arg(long = "async", value_name = "LIMIT", num_args = 0..=1, require_equals = true,
+          default_missing_value = "0", value_parser = parse_async_limit)]
+    pub asynchronous: Option<u32>,
+    /// What becomes of the disk when it fails a write, see `set`
+    #[arg(long, value_enum, default_value = "detach")]
+    pub on_io_error: OnIoError,
     /// Bytes that one bit of the bitmap stands for: a power of two from 4K to 1G [default: 64K, more on large disks]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size)]
     pub chunk_size: Option<u32>,
     /// What `join` has, too.
     #[command(flatten)]
     pub place: Place,
+}
+
+/// What becomes of a source's disk that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnIoError {
+    /// It is given up, and the mirror goes on with the targets that are in step
+    Detach,
+    /// The application gets the error
+    PassOn,
+}
+
+impl From<OnIoError> for gen::OnIoError {
+    fn from(policy: OnIoError) -> Self {
+        match policy {
+            OnIoError::Detach => Self::Detach,
+            OnIoError::PassOn => Self::PassOn,
+        }
+    }
 }
 
 /// Arguments of `join`.
@@ -70,6 +97,15 @@ pub struct Join {
     /// Disk or partition that receives the copy; its content is lost
     #[arg(long, value_name = "PATH")]
     pub disk: PathBuf,
+    /// What the source calls the mirror, where this machine has to call it otherwise: two sources may have chosen the same
+    /// name [default: the same]
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub of: Option<String>,
+    /// Source and target may be this one machine, which is refused otherwise. Such a copy protects from the loss of a
+    /// disk and not from that of the machine; and when memory is short, the machine may wait for itself for ever. For
+    /// tests and measurements
+    #[arg(long)]
+    pub same_machine: bool,
     /// Where to listen for the source
     #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:7900")]
     pub listen: String,
@@ -91,8 +127,12 @@ pub struct Extend {
     #[arg(long, value_name = "ADDR[:PORT]")]
     pub to: String,
     /// When a write counts as done
-    #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "synchronous")]
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "sync")]
     pub replication: Replication,
+    /// What an asynchronous target that can't keep up costs, once as many operations are unconfirmed as the limit of the
+    /// mirror allows
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "block")]
+    pub congestion: Congestion,
     /// How the liveness of the connection is judged.
     #[command(flatten)]
     pub liveness: Liveness,
@@ -118,7 +158,22 @@ pub struct Extend {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Replication {
     /// When it is on the local disk and on the target's disk
+    #[value(name = "sync", alias = "synchronous")]
     Synchronous,
+    /// When it is on the local disk; the target follows, in the same order. The mirror has to permit that: `create
+    /// --async`, or `bitmap -a`
+    #[value(name = "async", alias = "asynchronous")]
+    Asynchronous,
+}
+
+/// What becomes of a write that an asynchronous target has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Congestion {
+    /// It waits until the target has confirmed others, as on a synchronous target
+    Block,
+    /// It does not wait: the target is left behind, out of sync, and catches up by a resync after 5 seconds, later if that
+    /// happens again soon. Until it has caught up, writes may wait for it
+    Behind,
 }
 
 /// Arguments of `unextend`.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Arguments of the sub-commands that bring mirrors into and out of service, and change them there.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
-use super::values::{parse_name, parse_seconds, parse_size};
-use super::{Liveness, Name};
+use super::values::{parse_async_limit, parse_name, parse_seconds, parse_size};
+use super::{Liveness, Name, OnIoError};
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
@@ -145,6 +146,20 @@ pub struct FullResync {
     pub yes: bool,
 }
 
+/// Arguments of `attach`.
+#[derive(Debug, Args)]
+pub struct Attach {
+    /// The mirror.
+    #[command(flatten)]
+    pub mirror: Name,
+    /// Disk or partition that takes the place of the failed one; its content is lost [default: the failed one]
+    #[arg(long, value_name = "PATH")]
+    pub disk: Option<PathBuf>,
+    /// Do not ask whether the content of the disk may be replaced
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
 /// Arguments of `set`.
 #[derive(Debug, Args)]
 #[command(
@@ -172,9 +187,15 @@ pub enum Setting {
     },
     /// Most operations that an asynchronous target may have outstanding
     AsyncLimit {
-        /// The number; up to 2 means 256
-        #[arg(value_name = "N")]
+        /// The number, at most 4096; up to 2 means 256
+        #[arg(value_name = "N", value_parser = parse_async_limit)]
         limit: u32,
+    },
+    /// What becomes of the disk when it fails a write while this machine is the source
+    OnIoError {
+        /// The policy
+        #[arg(value_enum)]
+        policy: OnIoError,
     },
 }
 

@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use netraid_core::meta::MAX_ASYNC_LIMIT;
+
 /// Where the metadata of a mirror is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bitmap {
@@ -61,6 +63,15 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     number
         .checked_mul(1 << shift)
         .ok_or_else(|| "it is too large".to_owned())
+}
+
+/// How many operations an asynchronous target may have outstanding.
+pub(crate) fn parse_async_limit(text: &str) -> Result<u32, String> {
+    let limit: u32 = text.parse().map_err(|_| "it is a number of operations".to_owned())?;
+    if limit > MAX_ASYNC_LIMIT {
+        return Err(format!("{MAX_ASYNC_LIMIT} is the most"));
+    }
+    Ok(limit)
 }
 
 pub(super) fn parse_chunk_size(text: &str) -> Result<u32, String> {

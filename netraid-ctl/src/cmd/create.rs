@@ -6,7 +6,7 @@ use anyhow::{anyhow, Result};
 use super::making::Plan;
 use crate::addr;
 use crate::cli::values::Bitmap;
-use crate::cli::Create;
+use crate::cli::{Create, OnIoError};
 use crate::config::MadeAs;
 use crate::env::Env;
 use crate::error::{Failure, Status};
@@ -26,6 +26,8 @@ pub(super) fn run(args: &Create, env: &mut Env<'_>) -> Result<Status> {
     let mut plan = Plan::new(name, MadeAs::Source, &args.disk, &args.place, &mut client, env)?;
     plan.listen = listen;
     plan.fresh = args.new;
+    plan.permit_asynchronous(args.asynchronous);
+    plan.on_io_error = (args.on_io_error != OnIoError::Detach).then(|| args.on_io_error.into());
     plan.config.chunk_size = args.chunk_size;
     let config = plan.config.clone();
     if args.new {

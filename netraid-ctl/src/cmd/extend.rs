@@ -8,10 +8,10 @@ use anyhow::{anyhow, Context as _, Result};
 use super::follow::{listen, until, Seen};
 use super::support::{by_name, confirm, look};
 use crate::addr;
-use crate::cli::{Extend, Replication};
+use crate::cli::{Congestion, Extend, Replication};
 use crate::defaults::Defaults;
 use crate::env::Env;
-use crate::error::{errno::EEXIST, refused, Failure, Status};
+use crate::error::{refused, Failure, Status};
 use crate::gen::{self, cmd};
 use crate::model::{state_word, Endpoint};
 use crate::nl::{Client, EventStream};
@@ -22,7 +22,13 @@ pub(super) fn run(args: &Extend, env: &mut Env<'_>) -> Result<Status> {
     let target = addr::target(env.host, &args.to)?;
     let action = format!("extend mirror {name} to {target}");
     // Before anything is asked: a mistyped name.
-    look(&mut Client::open(env.kernel)?, name, &action)?;
+    let later = look(&mut Client::open(env.kernel)?, name, &action)?.role == gen::Role::Target;
+    if later && args.wait.is_some() {
+        return Err(anyhow!(
+            "cannot {action}: this machine is a target of mirror {name}, and copies nothing there before it is the \
+             source; leave --wait out"
+        ));
+    }
     let defaults = Defaults::read(env).with_context(|| format!("cannot {action}"))?;
     let no_full_sync = args.no_full_sync || defaults.no_full_sync;
     let given = format!("the content of the disk that {target} gave to mirror {name}");
@@ -39,15 +45,15 @@ pub(super) fn run(args: &Extend, env: &mut Env<'_>) -> Result<Status> {
         no_full_sync,
         ..by_name(name)
     };
-    let answer = stream.client().request(cmd::LEG_NEW, &request).map_err(|error| {
-        let replace = format!("`netraid-ctl unextend {name}` ends the mirroring to the present target");
-        refused(&action, error, |errno| (errno == EEXIST).then_some(replace))
-    })?;
+    let answer = stream.client().request(cmd::LEG_NEW, &request);
+    let answer = answer.map_err(|error| refused(&action, error, |_| None))?;
     let id = answer.and_then(|mirror| mirror.leg.first()?.id).unwrap_or(1);
-    writeln!(
-        env.out,
-        "Mirror {name} has leg {id}, to {target}; what it misses is copied there once it is connected."
-    )?;
+    let then = if later {
+        "it is connected when this machine becomes the source"
+    } else {
+        "what it misses is copied there once it is connected"
+    };
+    writeln!(env.out, "Mirror {name} has leg {id}, to {target}; {then}.")?;
     match args.wait {
         Some(limit) => wait_for_copy(name, id, limit, &mut stream, env),
         None => Ok(Status::Done),
@@ -57,12 +63,19 @@ pub(super) fn run(args: &Extend, env: &mut Env<'_>) -> Result<Status> {
 fn leg(args: &Extend, target: &Endpoint) -> gen::Leg {
     let replication = match args.replication {
         Replication::Synchronous => gen::Replication::Synchronous,
+        Replication::Asynchronous => gen::Replication::Asynchronous,
+    };
+    let congestion = match args.congestion {
+        // What a leg does unless it is told otherwise.
+        Congestion::Block => None,
+        Congestion::Behind => Some(gen::Congestion::Behind),
     };
     gen::Leg {
         address: Some(target.address()),
         port: Some(u32::from(target.port)),
         scope_id: target.scope_id(),
         replication: Some(replication),
+        congestion,
         heartbeat_ms: args.liveness.heartbeat,
         timeout_ms: args.liveness.timeout,
         no_checksums: args.no_checksums,
@@ -74,7 +87,7 @@ fn wait_for_copy(name: &str, id: u32, limit: Duration, stream: &mut EventStream,
     let mut progress = Progress::new(env.terminals.error);
     let mut last = String::new();
     let reached = until(env, name, stream, limit, |seen| match seen {
-        Seen::Mirror(mirror) | Seen::Changed(mirror) => {
+        Seen::Mirror(mirror) => {
             progress.show(mirror);
             // The snapshot from before the request does not have the leg yet.
             let Some(leg) = mirror.legs.iter().find(|leg| leg.id == id) else {

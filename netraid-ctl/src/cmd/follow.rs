@@ -14,10 +14,8 @@ use crate::nl::{EventStream, Item};
 /// What a waiting command gets to see.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Seen<'a> {
-    /// The mirror as it is now.
+    /// The mirror as it is now, or was right after an event.
     Mirror(&'a Mirror),
-    /// The mirror as it was right after an event that concerned a leg.
-    Changed(&'a Mirror),
     /// A connection was refused, by this machine or the other one.
     Refused(&'a str),
     /// The mirror is no longer there.
@@ -77,7 +75,6 @@ fn show_event<T>(event: gen::Event, look: &mut impl FnMut(Seen<'_>) -> Result<Op
         _ => {}
     }
     match event.mirror.map(Mirror::from) {
-        Some(mirror) if event.kind == Some(EventKind::LegChanged) => look(Seen::Changed(&mirror)),
         Some(mirror) => look(Seen::Mirror(&mirror)),
         None => Ok(None),
     }

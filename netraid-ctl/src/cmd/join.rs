@@ -18,6 +18,15 @@ pub(super) fn run(args: &Join, env: &mut Env<'_>) -> Result<Status> {
     let mut client = Client::open(env.kernel)?;
     let mut plan = Plan::new(name, MadeAs::Target, &args.disk, &args.place, &mut client, env)?;
     plan.listen = listen;
+    plan.source_name = args.of.clone().filter(|of| of != name);
+    plan.same_machine = args.same_machine;
+    let there = args.of.as_ref().unwrap_or(name);
+    if args.same_machine {
+        env.note(
+            "source and target may be this one machine: such a copy does not outlive it, and when memory is short the \
+             machine may wait for itself",
+        )?;
+    }
     let config = plan.config.clone();
     let disk = &config.disk;
     let loss = if plan.no_full_sync {
@@ -33,7 +42,7 @@ pub(super) fn run(args: &Join, env: &mut Env<'_>) -> Result<Status> {
     writeln!(
         env.out,
         "The disk {disk} is given to mirror {name} and waits for the source on {listen}; on the source, \
-         `netraid-ctl extend {name} --to ADDR` begins the copy."
+         `netraid-ctl extend {there} --to ADDR` begins the copy."
     )?;
     tell_metadata(&config, env)?;
     Ok(Status::Done)

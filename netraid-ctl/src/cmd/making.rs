@@ -33,9 +33,17 @@ pub(super) struct Plan {
     pub(super) no_full_sync: bool,
     /// What the disk holds is not wanted.
     pub(super) fresh: bool,
+    /// What the source calls the mirror, where that is another name than here.
+    pub(super) source_name: Option<String>,
+    /// Source and target may be this machine.
+    pub(super) same_machine: bool,
     /// Where this machine listens.
     pub(super) listen: Endpoint,
+    /// Its targets may be asynchronous.
+    asynchronous: bool,
     async_limit: Option<u32>,
+    /// What becomes of its disk when that fails.
+    pub(super) on_io_error: Option<gen::OnIoError>,
     /// Bytes of the disk.
     size: u64,
 }
@@ -88,11 +96,21 @@ impl Plan {
             config,
             no_full_sync: args.no_full_sync || defaults.no_full_sync,
             fresh: false,
+            source_name: None,
+            same_machine: false,
             listen: Endpoint::everywhere(crate::addr::DEFAULT_PORT),
+            asynchronous: false,
             async_limit: defaults.async_limit,
+            on_io_error: None,
             size,
             action,
         })
+    }
+
+    /// Has its targets be asynchronous if somebody wants that, with a limit where one is given.
+    pub(super) fn permit_asynchronous(&mut self, limit: Option<u32>) {
+        self.asynchronous = limit.is_some();
+        self.async_limit = limit.filter(|&limit| limit > 2).or(self.async_limit);
     }
 
     /// Makes it, with its metadata and its configuration; when one of them fails, none is left.
@@ -146,7 +164,11 @@ impl Plan {
             no_bitmap: matches!(metadata, Metadata::NoBitmap(_)),
             fresh: self.fresh,
             no_full_sync: self.no_full_sync,
+            async_permitted: self.asynchronous,
             async_limit: self.async_limit,
+            source_name: self.source_name.clone(),
+            same_machine: self.same_machine,
+            on_io_error: self.on_io_error,
             ..by_name(&config.name)
         }
     }

@@ -2,6 +2,7 @@
 //! The sub-commands, one file each, and what several of them share.
 
 mod action;
+mod attach;
 mod bitmap;
 mod completions;
 mod create;
@@ -63,6 +64,7 @@ pub fn run(command: Command, env: &mut Env<'_>) -> Result<Status> {
         Command::Pause(args) => pause::run(&args, env),
         Command::Resume(args) => resume::run(&args, env),
         Command::FullResync(args) => fullresync::run(&args, env),
+        Command::Attach(args) => attach::run(&args, env),
         Command::Set(args) => set::run(&args, env),
         Command::Status(args) => status::run(&args, env),
         Command::List(args) => list::run(&args, env),

@@ -35,21 +35,19 @@ pub(super) fn run(args: &PauseResume, env: &mut Env<'_>) -> Result<Status> {
             Err(error) => return Err(refused(&action, error, |_| None)),
         }
     }
-    reach(&asked, args, &action, &mut stream, env, |leg, _| {
+    reach(&asked, args, &action, &mut stream, env, |leg| {
         Ok(leg.state == State::Paused)
     })
 }
 
-/// Waits until each leg is as `wanted` says, and tells how it is then.
-///
-/// `wanted` also gets to know whether the leg has just changed, and may end the wait with an error.
+/// Waits until each leg is as `wanted` says, which may end the wait with an error, and tells how it is then.
 pub(super) fn reach(
     asked: &[Leg],
     args: &PauseResume,
     action: &str,
     stream: &mut EventStream,
     env: &mut Env<'_>,
-    wanted: impl Fn(&Leg, bool) -> Result<bool>,
+    wanted: impl Fn(&Leg) -> Result<bool>,
 ) -> Result<Status> {
     if asked.is_empty() {
         return Ok(Status::Done);
@@ -60,22 +58,21 @@ pub(super) fn reach(
         mirror.legs.iter().filter(ours).cloned().collect()
     };
     let mut last = None;
-    let mut judge = |mirror: &Mirror, changed: bool| {
+    let mut judge = |mirror: &Mirror| {
         let legs = ours(mirror);
         if legs.is_empty() {
             return Err(anyhow!("cannot {action}: the leg was removed meanwhile"));
         }
         last = legs.iter().find_map(|leg| leg.reason().map(str::to_owned));
         for leg in &legs {
-            if !wanted(leg, changed)? {
+            if !wanted(leg)? {
                 return Ok(None);
             }
         }
         Ok(Some(legs))
     };
     let reached = until(env, name, stream, args.timeout, |seen| match seen {
-        Seen::Mirror(mirror) => judge(mirror, false),
-        Seen::Changed(mirror) => judge(mirror, true),
+        Seen::Mirror(mirror) => judge(mirror),
         // A connection that was refused does not concern those who pause; it is tried again.
         Seen::Refused(_) => Ok(None),
         Seen::Gone => Err(anyhow!("cannot {action}: the mirror was deleted meanwhile")),

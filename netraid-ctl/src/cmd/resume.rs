@@ -35,18 +35,18 @@ pub(super) fn run(args: &PauseResume, env: &mut Env<'_>) -> Result<Status> {
             Err(error) => return Err(refused(&action, error, |_| None)),
         }
     }
-    reach(&asked, args, &action, &mut stream, env, |leg, changed| {
-        is_resumed(leg, changed, &action)
-    })
+    // Of what comes before, nothing tells an answer to this from the pause as it was.
+    stream.renew().map_err(|error| refused(&action, error, |_| None))?;
+    reach(&asked, args, &action, &mut stream, env, |leg| is_resumed(leg, &action))
 }
 
-/// Whether a leg goes on; an error when the target refused.
+/// Whether a leg that was told to goes on; an error when the target refused.
 ///
 /// On a live connection the target is asked first, and until it has answered the leg is out of sync. A leg that is
-/// paused after that was refused. Without a connection there is nobody to ask, and the leg goes on when it is back.
-fn is_resumed(leg: &Leg, changed: bool, action: &str) -> Result<bool> {
+/// paused then was refused. Without a connection there is nobody to ask, and the leg goes on when it is back.
+fn is_resumed(leg: &Leg, action: &str) -> Result<bool> {
     match leg.state {
-        State::Paused if changed && leg.is_connected() => {
+        State::Paused if leg.is_connected() => {
             let reason = leg
                 .reason()
                 .unwrap_or("the target refused; its log may say why")

@@ -2,13 +2,14 @@
 //! `set`: change a setting of a mirror.
 
 use anyhow::Result;
+use netraid_core::meta::effective_async_limit;
 
 use super::support::by_name;
-use crate::cli::{Set, Setting};
+use crate::cli::{OnIoError, Set, Setting};
 use crate::env::Env;
 use crate::error::{refused, Status};
 use crate::gen::{cmd, Mirror};
-use crate::model::{async_limit, rate_word};
+use crate::model::rate_word;
 use crate::nl::Client;
 
 pub(super) fn run(args: &Set, env: &mut Env<'_>) -> Result<Status> {
@@ -28,8 +29,22 @@ pub(super) fn run(args: &Set, env: &mut Env<'_>) -> Result<Status> {
             },
             format!(
                 "An asynchronous target of mirror {name} may have {} operations outstanding.",
-                async_limit(limit)
+                effective_async_limit(limit)
             ),
+        ),
+        Setting::OnIoError { policy } => (
+            Mirror {
+                on_io_error: Some(policy.into()),
+                ..by_name(name)
+            },
+            match policy {
+                OnIoError::Detach => {
+                    format!("A disk of mirror {name} that fails is given up while a target is in step.")
+                }
+                OnIoError::PassOn => {
+                    format!("What a disk of mirror {name} fails to write is an error for the application.")
+                }
+            },
         ),
     };
     Client::open(env.kernel)?

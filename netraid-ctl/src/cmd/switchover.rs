@@ -39,7 +39,7 @@ pub(super) fn run(args: &Switchover, env: &mut Env<'_>) -> Result<Status> {
         .map_err(|error| refused(&action, error, |_| None))?;
     let mut role = before.role;
     let reached = until(env, name, &mut stream, args.timeout, |seen| match seen {
-        Seen::Mirror(mirror) | Seen::Changed(mirror) => {
+        Seen::Mirror(mirror) => {
             role = mirror.role;
             Ok((role == Role::Source).then(|| mirror.clone()))
         }

@@ -24,7 +24,7 @@ pub(super) fn run(args: &Wait, env: &mut Env<'_>) -> Result<Status> {
     let mut progress = Progress::new(env.terminals.error);
     let mut last = String::new();
     let reached = until(env, name, &mut stream, args.timeout, |seen| match seen {
-        Seen::Mirror(mirror) | Seen::Changed(mirror) => {
+        Seen::Mirror(mirror) => {
             progress.show(mirror);
             last = describe(mirror);
             Ok(args

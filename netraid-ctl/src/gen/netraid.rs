@@ -268,6 +268,168 @@ impl fmt::Display for Replication {
         }
     }
 }
+/// What becomes of a write that an asynchronous leg has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Congestion {
+    /// It waits until the target has confirmed others.
+    Block,
+    /// The leg is given up for a while, and catches up by a resync.
+    Behind,
+    /// A value that this version does not know.
+    Unknown(u32),
+}
+impl Congestion {
+    /// The values this version knows, in the order of the spec.
+    pub const ALL: &'static [Self] = &[Self::Block, Self::Behind];
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Block => 0,
+            Self::Behind => 1,
+            Self::Unknown(number) => number,
+        }
+    }
+    /// The name in the spec, `unknown` when it has none.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Behind => "behind",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+impl From<u32> for Congestion {
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Self::Block,
+            1 => Self::Behind,
+            other => Self::Unknown(other),
+        }
+    }
+}
+impl fmt::Display for Congestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(number) => write!(f, "unknown ({number})"),
+            known => f.write_str(known.name()),
+        }
+    }
+}
+/// What becomes of a source's disk that fails a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnIoError {
+    /// It is given up, and the mirror goes on with the targets that are in step.
+    Detach,
+    /// The application gets the error.
+    PassOn,
+    /// A value that this version does not know.
+    Unknown(u32),
+}
+impl OnIoError {
+    /// The values this version knows, in the order of the spec.
+    pub const ALL: &'static [Self] = &[Self::Detach, Self::PassOn];
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Detach => 0,
+            Self::PassOn => 1,
+            Self::Unknown(number) => number,
+        }
+    }
+    /// The name in the spec, `unknown` when it has none.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Detach => "detach",
+            Self::PassOn => "pass-on",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+impl From<u32> for OnIoError {
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Self::Detach,
+            1 => Self::PassOn,
+            other => Self::Unknown(other),
+        }
+    }
+}
+impl fmt::Display for OnIoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(number) => write!(f, "unknown ({number})"),
+            known => f.write_str(known.name()),
+        }
+    }
+}
+/// How the disk of a source stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DiskState {
+    /// It is in use.
+    Attached,
+    /// It failed and was given up; the targets in step have the data.
+    Detached,
+    /// The same, and no target is in step, so that reads and writes fail.
+    Lost,
+    /// One was put in, which gets all data from a target in step.
+    Rebuilding,
+    /// A value that this version does not know.
+    Unknown(u32),
+}
+impl DiskState {
+    /// The values this version knows, in the order of the spec.
+    pub const ALL: &'static [Self] = &[
+        Self::Attached,
+        Self::Detached,
+        Self::Lost,
+        Self::Rebuilding,
+    ];
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Attached => 0,
+            Self::Detached => 1,
+            Self::Lost => 2,
+            Self::Rebuilding => 3,
+            Self::Unknown(number) => number,
+        }
+    }
+    /// The name in the spec, `unknown` when it has none.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Attached => "attached",
+            Self::Detached => "detached",
+            Self::Lost => "lost",
+            Self::Rebuilding => "rebuilding",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+impl From<u32> for DiskState {
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Self::Attached,
+            1 => Self::Detached,
+            2 => Self::Lost,
+            3 => Self::Rebuilding,
+            other => Self::Unknown(other),
+        }
+    }
+}
+impl fmt::Display for DiskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(number) => write!(f, "unknown ({number})"),
+            known => f.write_str(known.name()),
+        }
+    }
+}
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
@@ -482,6 +644,10 @@ pub mod cmd {
     pub const MIRROR_SWITCHOVER: u8 = 14;
     /// Change settings of a mirror.
     pub const MIRROR_SET: u8 = 15;
+    /// Put a disk in where the one of a source was given up: another one, or
+    /// the same where none is named. What it holds is lost; it gets all data
+    /// from a target in step, while applications go on.
+    pub const MIRROR_ATTACH: u8 = 16;
     /// The name of an operation in the spec.
     #[must_use]
     pub const fn name(number: u8) -> Option<&'static str> {
@@ -501,6 +667,7 @@ pub mod cmd {
             MIRROR_START => Some("mirror-start"),
             MIRROR_SWITCHOVER => Some("mirror-switchover"),
             MIRROR_SET => Some("mirror-set"),
+            MIRROR_ATTACH => Some("mirror-attach"),
             _ => None,
         }
     }
@@ -532,6 +699,10 @@ pub mod cmd {
                         super::Mirror::NO_FULL_SYNC,
                         super::Mirror::ASYNC_LIMIT,
                         super::Mirror::RESYNC_RATE,
+                        super::Mirror::ASYNC_PERMITTED,
+                        super::Mirror::SOURCE_NAME,
+                        super::Mirror::SAME_MACHINE,
+                        super::Mirror::ON_IO_ERROR,
                     ],
                 )
             }
@@ -588,9 +759,11 @@ pub mod cmd {
                         super::Mirror::NAME,
                         super::Mirror::RESYNC_RATE,
                         super::Mirror::ASYNC_LIMIT,
+                        super::Mirror::ON_IO_ERROR,
                     ],
                 )
             }
+            MIRROR_ATTACH => Some(&[super::Mirror::NAME, super::Mirror::DISK]),
             _ => None,
         }
     }
@@ -598,7 +771,7 @@ pub mod cmd {
 /// A mirror as this machine sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mirror {
-    /// Name of the mirror, the same on every machine that takes part.
+    /// Name of the mirror on this machine; the other machines call it so, too, unless source-name says otherwise.
     ///
     /// Length: 1 to 64 bytes.
     pub name: Option<String>,
@@ -694,7 +867,8 @@ pub struct Mirror {
     pub keep_role: bool,
     /// Most bytes a second that a resync copies, 0 for no limit.
     pub resync_rate: Option<u64>,
-    /// Most operations that an asynchronous leg may have outstanding; a value up to 2 means 256.
+    /// Most operations that an asynchronous leg may have outstanding, at
+    /// most 4096; a value up to 2 means 256.
     pub async_limit: Option<u32>,
     /// Blocks of metadata written since the mirror was made or attached.
     pub meta_writes: Option<u64>,
@@ -702,7 +876,8 @@ pub struct Mirror {
     pub chunks: Option<u64>,
     /// An operator took the mirror out of service; auto leaves it so.
     pub stopped: bool,
-    /// Chunks written to a short time ago, which a crash now would make dirty.
+    /// Chunks written to a short time ago, and the others of a group of 64
+    /// of which eight were, which a crash now would make dirty.
     pub intent_chunks: Option<u64>,
     /// On a source, reads that its disk failed since the mirror came into service.
     pub read_errors: Option<u64>,
@@ -712,6 +887,22 @@ pub struct Mirror {
     pub repaired_bytes: Option<u64>,
     /// How often the disk failed to write them.
     pub repair_errors: Option<u64>,
+    /// The targets of the mirror may be asynchronous.
+    pub async_permitted: bool,
+    /// What the source calls the mirror, and this machine when it is the source; the same as name when absent.
+    ///
+    /// Length: 1 to 64 bytes.
+    pub source_name: Option<String>,
+    /// Source and target may be this one machine.
+    pub same_machine: bool,
+    /// What becomes of the disk when it fails a write while this machine is source; detach where not given.
+    ///
+    /// Values: up to 1.
+    pub on_io_error: Option<OnIoError>,
+    /// On a source, how its disk stands.
+    pub disk_state: Option<DiskState>,
+    /// On a source, bytes that were copied to the disk put in last.
+    pub rebuilt_bytes: Option<u64>,
 }
 impl Mirror {
     /// Number of the attribute `name`.
@@ -804,6 +995,18 @@ impl Mirror {
     pub const REPAIRED_BYTES: u16 = 44;
     /// Number of the attribute `repair-errors`.
     pub const REPAIR_ERRORS: u16 = 45;
+    /// Number of the attribute `async-permitted`.
+    pub const ASYNC_PERMITTED: u16 = 46;
+    /// Number of the attribute `source-name`.
+    pub const SOURCE_NAME: u16 = 47;
+    /// Number of the attribute `same-machine`.
+    pub const SAME_MACHINE: u16 = 48;
+    /// Number of the attribute `on-io-error`.
+    pub const ON_IO_ERROR: u16 = 49;
+    /// Number of the attribute `disk-state`.
+    pub const DISK_STATE: u16 = 50;
+    /// Number of the attribute `rebuilt-bytes`.
+    pub const REBUILT_BYTES: u16 = 51;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -945,6 +1148,24 @@ impl Mirror {
         if let Some(value) = &self.repair_errors {
             out.put_uint(Self::REPAIR_ERRORS, *value)?;
         }
+        if self.async_permitted {
+            out.put_flag(Self::ASYNC_PERMITTED)?;
+        }
+        if let Some(value) = &self.source_name {
+            out.put_str(Self::SOURCE_NAME, value)?;
+        }
+        if self.same_machine {
+            out.put_flag(Self::SAME_MACHINE)?;
+        }
+        if let Some(value) = &self.on_io_error {
+            out.put_u32(Self::ON_IO_ERROR, value.number())?;
+        }
+        if let Some(value) = &self.disk_state {
+            out.put_u32(Self::DISK_STATE, value.number())?;
+        }
+        if let Some(value) = &self.rebuilt_bytes {
+            out.put_uint(Self::REBUILT_BYTES, *value)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -1002,6 +1223,12 @@ impl Mirror {
                 Self::REMOTE_READS => set.remote_reads = Some(attr.uint()?),
                 Self::REPAIRED_BYTES => set.repaired_bytes = Some(attr.uint()?),
                 Self::REPAIR_ERRORS => set.repair_errors = Some(attr.uint()?),
+                Self::ASYNC_PERMITTED => set.async_permitted = true,
+                Self::SOURCE_NAME => set.source_name = Some(attr.string()?),
+                Self::SAME_MACHINE => set.same_machine = true,
+                Self::ON_IO_ERROR => set.on_io_error = Some(OnIoError::from(attr.u32()?)),
+                Self::DISK_STATE => set.disk_state = Some(DiskState::from(attr.u32()?)),
+                Self::REBUILT_BYTES => set.rebuilt_bytes = Some(attr.uint()?),
                 _ => {}
             }
         }
@@ -1057,6 +1284,12 @@ impl Mirror {
                 Self::REMOTE_READS => AttributeInfo::leaf("remote-reads"),
                 Self::REPAIRED_BYTES => AttributeInfo::leaf("repaired-bytes"),
                 Self::REPAIR_ERRORS => AttributeInfo::leaf("repair-errors"),
+                Self::ASYNC_PERMITTED => AttributeInfo::leaf("async-permitted"),
+                Self::SOURCE_NAME => AttributeInfo::leaf("source-name"),
+                Self::SAME_MACHINE => AttributeInfo::leaf("same-machine"),
+                Self::ON_IO_ERROR => AttributeInfo::leaf("on-io-error"),
+                Self::DISK_STATE => AttributeInfo::leaf("disk-state"),
+                Self::REBUILT_BYTES => AttributeInfo::leaf("rebuilt-bytes"),
                 _ => return None,
             },
         )
@@ -1089,7 +1322,7 @@ pub struct Leg {
     pub state: Option<State>,
     /// The attribute `connection`.
     pub connection: Option<Connection>,
-    /// Only synchronous is offered now.
+    /// Asynchronous only where the mirror permits it (async-permitted).
     ///
     /// Values: up to 1.
     pub replication: Option<Replication>,
@@ -1145,6 +1378,21 @@ pub struct Leg {
     pub checksums: bool,
     /// An operator does not want checksums; without it they are used where the other machine knows them, too.
     pub no_checksums: bool,
+    /// On a source, bytes of data written by applications that the target has not confirmed.
+    pub unconfirmed_bytes: Option<u64>,
+    /// For how long the oldest request of an application has been unconfirmed, where there is one.
+    pub oldest_ms: Option<u64>,
+    /// Requests that waited for the target although the leg is asynchronous:
+    /// the limit was reached, or memory was short.
+    pub sync_fallbacks: Option<u64>,
+    /// On a source, requests of applications that the target has not confirmed.
+    pub unconfirmed: Option<u32>,
+    /// On a source, what an asynchronous leg does at its limit. A synchronous leg can't have any but block.
+    ///
+    /// Values: up to 1.
+    pub congestion: Option<Congestion>,
+    /// On a source, how often the leg fell behind.
+    pub falls: Option<u64>,
 }
 impl Leg {
     /// Number of the attribute `id`.
@@ -1211,6 +1459,18 @@ impl Leg {
     pub const CHECKSUMS: u16 = 31;
     /// Number of the attribute `no-checksums`.
     pub const NO_CHECKSUMS: u16 = 32;
+    /// Number of the attribute `unconfirmed-bytes`.
+    pub const UNCONFIRMED_BYTES: u16 = 33;
+    /// Number of the attribute `oldest-ms`.
+    pub const OLDEST_MS: u16 = 34;
+    /// Number of the attribute `sync-fallbacks`.
+    pub const SYNC_FALLBACKS: u16 = 35;
+    /// Number of the attribute `unconfirmed`.
+    pub const UNCONFIRMED: u16 = 36;
+    /// Number of the attribute `congestion`.
+    pub const CONGESTION: u16 = 37;
+    /// Number of the attribute `falls`.
+    pub const FALLS: u16 = 38;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -1313,6 +1573,24 @@ impl Leg {
         if self.no_checksums {
             out.put_flag(Self::NO_CHECKSUMS)?;
         }
+        if let Some(value) = &self.unconfirmed_bytes {
+            out.put_uint(Self::UNCONFIRMED_BYTES, *value)?;
+        }
+        if let Some(value) = &self.oldest_ms {
+            out.put_uint(Self::OLDEST_MS, *value)?;
+        }
+        if let Some(value) = &self.sync_fallbacks {
+            out.put_uint(Self::SYNC_FALLBACKS, *value)?;
+        }
+        if let Some(value) = &self.unconfirmed {
+            out.put_u32(Self::UNCONFIRMED, *value)?;
+        }
+        if let Some(value) = &self.congestion {
+            out.put_u32(Self::CONGESTION, value.number())?;
+        }
+        if let Some(value) = &self.falls {
+            out.put_uint(Self::FALLS, *value)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -1359,6 +1637,12 @@ impl Leg {
                 Self::ZEROED_BYTES => set.zeroed_bytes = Some(attr.uint()?),
                 Self::CHECKSUMS => set.checksums = true,
                 Self::NO_CHECKSUMS => set.no_checksums = true,
+                Self::UNCONFIRMED_BYTES => set.unconfirmed_bytes = Some(attr.uint()?),
+                Self::OLDEST_MS => set.oldest_ms = Some(attr.uint()?),
+                Self::SYNC_FALLBACKS => set.sync_fallbacks = Some(attr.uint()?),
+                Self::UNCONFIRMED => set.unconfirmed = Some(attr.u32()?),
+                Self::CONGESTION => set.congestion = Some(Congestion::from(attr.u32()?)),
+                Self::FALLS => set.falls = Some(attr.uint()?),
                 _ => {}
             }
         }
@@ -1401,6 +1685,12 @@ impl Leg {
                 Self::ZEROED_BYTES => AttributeInfo::leaf("zeroed-bytes"),
                 Self::CHECKSUMS => AttributeInfo::leaf("checksums"),
                 Self::NO_CHECKSUMS => AttributeInfo::leaf("no-checksums"),
+                Self::UNCONFIRMED_BYTES => AttributeInfo::leaf("unconfirmed-bytes"),
+                Self::OLDEST_MS => AttributeInfo::leaf("oldest-ms"),
+                Self::SYNC_FALLBACKS => AttributeInfo::leaf("sync-fallbacks"),
+                Self::UNCONFIRMED => AttributeInfo::leaf("unconfirmed"),
+                Self::CONGESTION => AttributeInfo::leaf("congestion"),
+                Self::FALLS => AttributeInfo::leaf("falls"),
                 _ => return None,
             },
         )

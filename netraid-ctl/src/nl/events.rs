@@ -72,6 +72,17 @@ impl EventStream {
         Ok(stream)
     }
 
+    /// Begins anew: the next item is a snapshot of now, and whatever happened before is not told any more. For commands
+    /// that changed something and wait for what comes of that.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports.
+    pub fn renew(&mut self) -> Result<(), NlError> {
+        self.waiting.clear();
+        self.snapshot()
+    }
+
     /// The socket for requests.
     pub fn client(&mut self) -> &mut Client {
         &mut self.client

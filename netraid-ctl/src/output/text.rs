@@ -7,8 +7,10 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::gen::{Connection, EventKind, Replication, Role, State};
-use crate::model::{async_limit, percent, rate_word, state_word, Leg, Mirror, Resync};
+use netraid_core::meta::effective_async_limit;
+
+use crate::gen::{Congestion, Connection, DiskState, EventKind, OnIoError, Replication, Role, State};
+use crate::model::{percent, rate_word, state_word, Leg, Mirror, Resync};
 
 /// Width of the bar of a resync, characters between the brackets.
 const BAR_WIDTH: usize = 20;
@@ -31,6 +33,9 @@ pub fn status(mirror: &Mirror, earlier: Option<&Mirror>) -> String {
     }
     push(&mut text, format_args!("{}", standing(mirror)));
     push(&mut text, format_args!("{}", bad_disk(mirror)));
+    if let Some(name) = mirror.source_name() {
+        push(&mut text, format_args!("Name elsewhere: {name}\n"));
+    }
     if mirror.told.no_bitmap {
         push(&mut text, format_args!("Bitmap: none\n"));
     } else if let Some(bitmap) = mirror.bitmap() {
@@ -69,11 +74,14 @@ fn standing(mirror: &Mirror) -> String {
 /// What the local disk could not read; nothing in ordinary times.
 fn bad_disk(mirror: &Mirror) -> String {
     let told = &mirror.told;
+    let disk = told.disk.as_deref().unwrap_or("?");
+    if mirror.has_lost_disk() {
+        return lost_disk(mirror, disk);
+    }
     let (errors, remote) = (told.read_errors.unwrap_or(0), told.remote_reads.unwrap_or(0));
     if errors == 0 {
         return String::new();
     }
-    let disk = told.disk.as_deref().unwrap_or("?");
     let repaired = bytes(told.repaired_bytes.unwrap_or(0));
     let mut text =
         format!("Disk: {disk} failed {errors} reads, {remote} were read from the target, {repaired} repaired\n");
@@ -85,6 +93,31 @@ fn bad_disk(mirror: &Mirror) -> String {
         ),
     }
     text
+}
+
+/// A disk that was given up, in the manner of /proc/mdstat with (F), and the way back.
+fn lost_disk(mirror: &Mirror, disk: &str) -> String {
+    let name = &mirror.name;
+    if mirror.told.disk_state == Some(DiskState::Lost) {
+        return format!(
+            "Disk: {disk}(F) failed and was given up; no target is in step, reads and writes fail\n\
+             Next: `netraid-ctl stop {name} --force` here, then `netraid-ctl promote {name}` on the machine whose copy was \
+             in step last\n"
+        );
+    }
+    if mirror.told.disk_state == Some(DiskState::Rebuilding) {
+        let (done, size) = (mirror.told.rebuilt_bytes.unwrap_or(0), mirror.told.size.unwrap_or(0));
+        return format!(
+            "Disk: {disk} is being filled from a target, {} of {} ({:.1}%)\n",
+            bytes(done),
+            bytes(size),
+            percent(done, size)
+        );
+    }
+    format!(
+        "Disk: {disk}(F) failed and was given up; reads and writes go to the targets in step\n\
+         Next: replace it and `netraid-ctl attach {name} --disk PATH`, or `netraid-ctl switchover {name}` on such a target\n"
+    )
 }
 
 /// Writing to a `String` cannot fail.
@@ -99,6 +132,7 @@ fn leg_block(mirror: &Mirror, leg: &Leg, earlier: Option<Resync>) -> String {
         state_word(leg.state),
         type_word(leg.replication)
     );
+    push(&mut text, format_args!("{}", unconfirmed(leg)));
     if let Some(resync) = leg.resync() {
         let speed = resync.speed_since(earlier.as_ref()) / 1024;
         push(
@@ -112,6 +146,35 @@ fn leg_block(mirror: &Mirror, leg: &Leg, earlier: Option<Resync>) -> String {
         }
     }
     text
+}
+
+/// How far an asynchronous target is behind; the source alone knows.
+fn unconfirmed(leg: &Leg) -> String {
+    let told = &leg.told;
+    let Some(amount) = told
+        .unconfirmed_bytes
+        .filter(|_| leg.replication == Replication::Asynchronous)
+    else {
+        return String::new();
+    };
+    let count = told.unconfirmed.unwrap_or(0);
+    let oldest = told.oldest_ms.map(|ms| format!(", the oldest for {ms} ms"));
+    let fallbacks = told.sync_fallbacks.unwrap_or(0);
+    format!(
+        "\tUnconfirmed: {count} operations, {}{}; {fallbacks} fallbacks\n",
+        bytes(amount),
+        oldest.unwrap_or_default()
+    )
+}
+
+/// How often a leg fell behind, where it may.
+fn falls(leg: &Leg) -> Option<String> {
+    let may = leg.told.congestion == Some(Congestion::Behind);
+    may.then(|| match leg.told.falls.unwrap_or(0) {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        more => format!("{more} times"),
+    })
 }
 
 /// The direction of a leg, `[-] source -> target`.
@@ -256,9 +319,20 @@ fn metadata_details(mirror: &Mirror) -> Vec<(&'static str, String)> {
             .map(|count| ("Read from the target", count.to_string())),
         told.repaired_bytes.map(|count| ("Repaired", bytes(count))),
         told.repair_errors.map(|count| ("Failed repairs", count.to_string())),
+        told.on_io_error.map(|policy| {
+            let word = match policy {
+                OnIoError::Detach => "the disk is given up",
+                OnIoError::PassOn => "the application gets the error",
+                OnIoError::Unknown(_) => "unknown",
+            };
+            ("On I/O error", word.to_owned())
+        }),
         told.resync_rate.map(|rate| ("Resync rate", rate_word(rate))),
         told.async_limit
-            .map(|limit| ("Async limit", async_limit(limit).to_string())),
+            .map(|limit| ("Async limit", effective_async_limit(limit).to_string())),
+        flag(told.async_permitted, "Async targets permitted"),
+        mirror.source_name().map(|name| ("Name elsewhere", name.to_owned())),
+        flag(told.same_machine, "Same machine permitted"),
     ]
     .into_iter()
     .flatten()
@@ -271,7 +345,7 @@ fn yes_no(yes: bool) -> String {
 
 /// The copies in the manner of /proc/mdstat: how many of how many are good, and which, `[1/2] [U_]`.
 fn copies(mirror: &Mirror) -> String {
-    let local = !mirror.told.inconsistent && mirror.role != Role::Stopped;
+    let local = !mirror.told.inconsistent && !mirror.has_lost_disk() && mirror.role != Role::Stopped;
     let all: Vec<bool> = std::iter::once(local)
         .chain(mirror.legs.iter().map(Leg::is_operational))
         .collect();
@@ -315,6 +389,11 @@ fn leg_details(leg: &Leg) -> Vec<(&'static str, String)> {
         amount("Received", told.received_bytes),
         count("Connected", told.connects),
         count("Requests in flight", told.in_flight.map(u64::from)),
+        count("Unconfirmed requests", told.unconfirmed.map(u64::from)),
+        amount("Unconfirmed", told.unconfirmed_bytes),
+        milliseconds("Oldest unconfirmed", told.oldest_ms),
+        count("Synchronous fallbacks", told.sync_fallbacks),
+        falls(leg).map(|falls| ("Fell behind", falls)),
     ]
     .into_iter()
     .flatten()

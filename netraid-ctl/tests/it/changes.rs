@@ -249,6 +249,30 @@ fn extend_sends_one_leg_and_says_what_is_lost() {
     );
 }
 
+/// Covers: S54, S110.
+#[test]
+fn a_target_notes_its_own_targets_for_later() {
+    let fake = Fake::new(vec![target("data")]);
+    let ran = run(&fake, "extend data --to adam --yes");
+    assert_eq!(
+        ran.out, "Mirror data has leg 1, to 10.0.0.2:7900; it is connected when this machine becomes the source.\n",
+        "{}",
+        ran.err
+    );
+    let ran = run(&fake, "extend data --to adam --yes --wait");
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.err.contains("this machine is a target of mirror data"),
+        "{}",
+        ran.err
+    );
+    let fake = Fake::new(vec![target("data")]);
+    let ran = run(&fake, "unextend data --leg 5");
+    assert_eq!(ran.out, "Leg 5 of mirror data is forgotten.\n", "{}", ran.err);
+    let (command, request) = only_request(&fake);
+    assert_eq!((command, request.leg[0].id), (cmd::LEG_DEL, Some(5)));
+}
+
 #[test]
 fn extend_of_a_mistyped_name_asks_nothing() {
     let ran = run(&Fake::new(vec![source("data")]), "extend date --to adam");

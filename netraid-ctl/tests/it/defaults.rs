@@ -49,6 +49,7 @@ fn a_mistake_is_told_with_its_line() {
         ("1KEY=1", 1, "is no key"),
         ("ASYNC_LIMIT=many", 1, "is a number, and `many` is none"),
         ("ASYNC_LIMIT=-1", 1, "is a number"),
+        ("ASYNC_LIMIT=4097", 1, "is at most 4096, and 4097 is more"),
         ("NO_FULL_SYNC=\"1", 1, "the quote \" is not closed"),
         ("NO_FULL_SYNC=1 2", 1, "follows the value"),
         ("NO_FULL_SYNC=$X", 1, "is not replaced here"),

@@ -278,6 +278,22 @@ fn settings_are_changed_and_shown() {
         set("set data async-limit 2"),
         "An asynchronous target of mirror data may have 256 operations outstanding.\n"
     );
+    assert_eq!(
+        set("set data on-io-error pass-on"),
+        "What a disk of mirror data fails to write is an error for the application.\n"
+    );
+    assert_eq!(
+        fake.requests().pop().unwrap().1.on_io_error,
+        Some(gen::OnIoError::PassOn)
+    );
+    assert_eq!(
+        set("set data on-io-error detach"),
+        "A disk of mirror data that fails is given up while a target is in step.\n"
+    );
+    assert_eq!(
+        fake.requests().pop().unwrap().1.on_io_error,
+        Some(gen::OnIoError::Detach)
+    );
     let detail = run(&fake, "status data --detail").out;
     assert!(
         detail.contains("\tResync rate: limited to 10M a second\n") && detail.contains("\tAsync limit: 256\n"),

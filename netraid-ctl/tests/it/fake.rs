@@ -48,7 +48,7 @@ pub(crate) struct World {
     /// Attributes behind the error number of the next refusal, as they are on the wire.
     pub(crate) extack: Vec<u8>,
     handler: Option<Handler>,
-    later: VecDeque<(Duration, Step)>,
+    pub(crate) later: VecDeque<(Duration, Step)>,
 }
 
 /// The fake kernel and its clock.

@@ -8,6 +8,7 @@
 
 mod actions;
 mod address;
+mod attach;
 mod bitmap;
 mod changes;
 mod defaults;

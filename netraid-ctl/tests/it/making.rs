@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use netraid_ctl::gen::{self, cmd, Role};
+use netraid_ctl::gen::{self, cmd, Replication, Role};
 
 use crate::fake::Fake;
 use crate::machine::{run_on, run_with, Machine};
@@ -77,6 +77,54 @@ fn each_machine_has_the_bitmap_where_its_operator_wants_it() {
         "{}",
         ran.out
     );
+}
+
+/// Covers: S105.
+#[test]
+fn a_mirror_may_be_called_otherwise_than_on_the_source() {
+    let (machine, fake) = (Machine::default(), Fake::new(vec![]));
+    let (out, request) = made(&machine, &fake, "join copy --of data --disk /dev/vdb --yes");
+    assert!(
+        out.contains("given to mirror copy") && out.contains("`netraid-ctl extend data --to ADDR`"),
+        "{out}"
+    );
+    assert_eq!(
+        (request.name.as_deref(), request.source_name.as_deref()),
+        (Some("copy"), Some("data"))
+    );
+    assert!(!request.same_machine);
+    assert!(run_on(&machine, &fake, "status copy")
+        .out
+        .contains("\nName elsewhere: data\n"));
+    assert!(run_on(&machine, &fake, "status copy --detail")
+        .out
+        .contains("\tName elsewhere: data\n"));
+    let json = run_on(&machine, &fake, "status copy --json").out;
+    assert!(
+        json.contains("\"source_name\": \"data\"") || json.contains("\"source_name\":\"data\""),
+        "{json}"
+    );
+    // The same name is none of its own.
+    let (_, request) = made(&machine, &fake, "join logs --of logs --disk /dev/vdc2 --yes");
+    assert_eq!(request.source_name, None);
+    assert!(!run_on(&machine, &fake, "status logs").out.contains("elsewhere"));
+}
+
+#[test]
+fn both_copies_on_one_machine_are_warned_of() {
+    let (machine, fake) = (Machine::default(), Fake::new(vec![]));
+    let ran = run_on(
+        &machine,
+        &fake,
+        "join copy --of data --same-machine --disk /dev/vdb --yes",
+    );
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(
+        ran.err.contains("when memory is short the machine may wait for itself"),
+        "{}",
+        ran.err
+    );
+    assert!(fake.requests().pop().unwrap().1.same_machine);
 }
 
 /// Covers: S58, S218.
@@ -318,4 +366,56 @@ fn extend_asks_for_no_checksums_only_when_told_so() {
     };
     assert!(!says(""));
     assert!(says("--no-checksums"));
+}
+
+/// Covers: S45.
+#[test]
+fn extend_asks_for_a_leg_that_falls_behind_only_when_told_so() {
+    let asks = |options: &str| {
+        let (machine, fake) = (Machine::default(), Fake::new(vec![source("data")]));
+        made(&machine, &fake, &format!("extend data --to adam --yes {options}"))
+            .1
+            .leg[0]
+            .congestion
+    };
+    assert_eq!(asks(""), None);
+    assert_eq!(asks("--type async --congestion block"), None);
+    assert_eq!(asks("--type async --congestion behind"), Some(gen::Congestion::Behind));
+}
+
+/// Covers: S43, S44, S53.
+#[test]
+fn a_mirror_permits_asynchronous_targets_only_when_told_so() {
+    let says = |text: &str, options: &str| {
+        let (mut machine, fake) = (Machine::default(), Fake::new(vec![]));
+        machine.file("/etc/default/netraid", text);
+        let made = made(&machine, &fake, &format!("create data --disk /dev/vdb {options}")).1;
+        (made.async_permitted, made.async_limit)
+    };
+    assert_eq!(says("", ""), (false, None));
+    assert_eq!(says("", "--async"), (true, None));
+    assert_eq!(says("", "--async=3"), (true, Some(3)));
+    assert_eq!(says("", "--async=2"), (true, None));
+    assert_eq!(says("LKDR_ASYNC_LIMIT=20\n", "--async"), (true, Some(20)));
+    assert_eq!(says("LKDR_ASYNC_LIMIT=20\n", "--async=4096"), (true, Some(4096)));
+}
+
+/// Covers: S53.
+#[test]
+fn the_type_of_a_leg_is_chosen_where_it_is_made() {
+    let says = |options: &str| {
+        let (machine, fake) = (Machine::default(), Fake::new(vec![source("data")]));
+        let asked = made(&machine, &fake, &format!("extend data --to adam --yes {options}")).1;
+        asked.leg[0].replication
+    };
+    let (together, apart) = (Some(Replication::Synchronous), Some(Replication::Asynchronous));
+    for (options, wanted) in [
+        ("", together),
+        ("--type sync", together),
+        ("--type synchronous", together),
+        ("--type async", apart),
+        ("--type asynchronous", apart),
+    ] {
+        assert_eq!(says(options), wanted, "{options}");
+    }
 }

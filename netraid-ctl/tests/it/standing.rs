@@ -188,6 +188,61 @@ fn the_status_names_a_disk_that_fails_and_what_the_target_did_about_it() {
     }
 }
 
+/// Covers: S175.
+#[test]
+fn the_status_shows_a_disk_that_was_given_up_and_the_way_back() {
+    let mirror = |state| gen::Mirror {
+        read_errors: Some(3),
+        size: Some(4 << 20),
+        rebuilt_bytes: Some(1 << 20),
+        on_io_error: Some(gen::OnIoError::Detach),
+        disk_state: Some(state),
+        ..source("data")
+    };
+    let text = status(mirror(gen::DiskState::Detached), "");
+    assert!(
+        text.contains(
+            "Disk: /dev/vdb(F) failed and was given up; reads and writes go to the targets in step\n\
+             Next: replace it and `netraid-ctl attach data --disk PATH`, or `netraid-ctl switchover data` on such a \
+             target\n"
+        ),
+        "{text}"
+    );
+    let text = status(mirror(gen::DiskState::Detached), "--detail");
+    assert!(
+        text.contains("[_U]") && text.contains("\tOn I/O error: the disk is given up\n"),
+        "{text}"
+    );
+    let text = status(mirror(gen::DiskState::Lost), "");
+    assert!(
+        text.contains("no target is in step, reads and writes fail\nNext: `netraid-ctl stop data --force`"),
+        "{text}"
+    );
+    let text = status(mirror(gen::DiskState::Rebuilding), "");
+    assert!(
+        text.contains("Disk: /dev/vdb is being filled from a target, 1M of 4M (25.0%)\n"),
+        "{text}"
+    );
+    for state in [
+        gen::DiskState::Detached,
+        gen::DiskState::Rebuilding,
+        gen::DiskState::Lost,
+    ] {
+        let json: Value = serde_json::from_str(&status(mirror(state), "--json")).unwrap();
+        let mirror = &json["mirrors"][0];
+        assert_eq!(
+            (&mirror["disk_state"], &mirror["on_io_error"], &mirror["operational"]),
+            (&state.name().into(), &"detach".into(), &false.into())
+        );
+        assert_eq!(mirror["legs"][0]["state"], "out-of-sync");
+    }
+    let text = status(mirror(gen::DiskState::Attached), "");
+    assert!(
+        text.contains("Disk: /dev/vdb failed 3 reads") && !text.contains("(F)"),
+        "{text}"
+    );
+}
+
 #[test]
 fn the_details_tell_whether_checksums_are_in_use() {
     let told = |connection, checksums, no_checksums| {
@@ -219,6 +274,31 @@ fn the_details_tell_whether_checksums_are_in_use() {
     ] {
         assert!(text.contains(&format!("\t\tChecksums: {words}\n")), "{words}: {text}");
     }
+}
+
+#[test]
+fn it_is_told_how_often_a_leg_fell_behind_that_may() {
+    let told = |congestion, falls| {
+        let leg = gen::Leg {
+            congestion: Some(congestion),
+            falls: Some(falls),
+            ..leg(1)
+        };
+        let mirror = gen::Mirror {
+            leg: vec![leg],
+            ..source("data")
+        };
+        let json: Value = serde_json::from_str(&status(mirror.clone(), "--json")).unwrap();
+        let leg = &json["mirrors"][0]["legs"][1];
+        assert_eq!(leg["falls"], falls);
+        (leg["congestion"].clone(), status(mirror, "--detail"))
+    };
+    let (word, text) = told(gen::Congestion::Behind, 3);
+    assert_eq!(word, "behind");
+    assert!(text.contains("\t\tFell behind: 3 times\n"), "{text}");
+    let (word, text) = told(gen::Congestion::Block, 0);
+    assert_eq!(word, "block");
+    assert!(!text.contains("Fell behind"), "{text}");
 }
 
 #[test]

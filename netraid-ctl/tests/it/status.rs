@@ -20,6 +20,49 @@ fn resyncing(percent: u64) -> gen::Leg {
     }
 }
 
+/// Covers: S42, S45, S47.
+#[test]
+fn an_asynchronous_leg_says_how_far_its_target_is_behind() {
+    let behind = |oldest_ms| gen::Leg {
+        replication: Some(Replication::Asynchronous),
+        // With copies, and what makes the target durable.
+        in_flight: Some(5),
+        unconfirmed: Some(3),
+        unconfirmed_bytes: Some(12_288),
+        oldest_ms,
+        sync_fallbacks: Some(7),
+        ..leg(1)
+    };
+    let shown = |leg: gen::Leg, options: &str| {
+        let mirror = gen::Mirror {
+            leg: vec![leg],
+            ..source("data")
+        };
+        run(&Fake::new(vec![mirror]), &format!("status data {options}")).out
+    };
+    let line = "\tType: Asynchronous\n\tUnconfirmed: 3 operations, 12K, the oldest for 41 ms; 7 fallbacks\n";
+    assert!(shown(behind(Some(41)), "").contains(line));
+    assert!(shown(behind(None), "").contains("3 operations, 12K; 7 fallbacks\n"));
+    let json: Value = serde_json::from_str(&shown(behind(Some(41)), "--json")).unwrap();
+    let told = &json["mirrors"][0]["legs"][1];
+    assert_eq!(
+        (&told["unconfirmed_bytes"], &told["oldest_ms"], &told["sync_fallbacks"]),
+        (&12_288.into(), &41.into(), &7.into())
+    );
+    // What a target does not know, and what is ordinary on a synchronous leg, is no line.
+    let unknown = gen::Leg {
+        unconfirmed_bytes: None,
+        ..behind(None)
+    };
+    let together = gen::Leg {
+        replication: Some(Replication::Synchronous),
+        ..behind(None)
+    };
+    for leg in [unknown, together] {
+        assert!(!shown(leg, "").contains("Unconfirmed"));
+    }
+}
+
 /// The layout to the character, for a paused and a resynchronizing target.
 ///
 /// Covers: S63, S215, S216, S217, S222.

@@ -196,10 +196,21 @@ fn pause_gives_up_when_its_time_is_over() {
     );
 }
 
+/// As the kernel does: a leg that is to go on is not paused any more while the target is asked.
+fn resumes(fake: &Fake) {
+    fake.on_request(|world, command, _| {
+        (command == cmd::LEG_RESUME).then(|| {
+            world.mirrors[0].leg[0].state = Some(State::OutOfSync);
+            Ok(())
+        })
+    });
+}
+
 /// Covers: S230.
 #[test]
 fn resume_returns_when_the_leg_is_no_longer_paused() {
     let fake = Fake::new(vec![in_state(State::Paused)]);
+    resumes(&fake);
     fake.leg_changes(SECOND, |leg| leg.state = Some(State::Resyncing));
     let ran = run(&fake, "resume data --leg 1");
     assert_eq!(
@@ -215,11 +226,34 @@ fn resume_returns_when_the_leg_is_no_longer_paused() {
     );
 }
 
+/// The pause had been agreed on anew just before. Covers: S230.
+#[test]
+fn resume_takes_no_notice_of_what_happened_before_it() {
+    let fake = Fake::new(vec![in_state(State::Paused)]);
+    fake.on_request(|world, command, _| {
+        (command == cmd::LEG_RESUME).then(|| {
+            let before = world.event(EventKind::LegChanged);
+            world.later.push_front((SECOND, Box::new(|_| Delivery::Event(before))));
+            world.mirrors[0].leg[0].state = Some(State::OutOfSync);
+            Ok(())
+        })
+    });
+    fake.leg_changes(2 * SECOND, |leg| leg.state = Some(State::FullyOperational));
+    let ran = run(&fake, "resume data");
+    assert_eq!(
+        (ran.status, ran.out.as_str()),
+        (0, "Leg 1 of mirror data (adam): Fully Operational.\n"),
+        "{}",
+        ran.err
+    );
+}
+
 /// The leg is out of sync while the target is asked, and paused again when it said no.
 #[test]
 fn resume_reports_the_refusal_of_the_other_machine() {
     const REASON: &str = "adam does not resume: /dev/netraid0 is in use on adam (1 open); unmount it there";
     let fake = Fake::new(vec![in_state(State::Paused)]);
+    resumes(&fake);
     fake.leg_changes(SECOND, |leg| leg.state = Some(State::OutOfSync));
     fake.leg_changes(2 * SECOND, |leg| {
         leg.state = Some(State::Paused);
@@ -234,6 +268,7 @@ fn resume_reports_the_refusal_of_the_other_machine() {
 #[test]
 fn resume_waits_for_the_answer_of_a_connected_target() {
     let fake = Fake::new(vec![in_state(State::Paused)]);
+    resumes(&fake);
     fake.leg_changes(SECOND, |leg| leg.state = Some(State::OutOfSync));
     fake.leg_changes(2 * SECOND, |leg| leg.state = Some(State::FullyOperational));
     assert_eq!(

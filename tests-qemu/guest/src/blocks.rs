@@ -95,6 +95,17 @@ impl Found {
     }
 }
 
+/// Which of its own blocks, counted from 0, a thread of a writer takes one after the other.
+pub fn choices(seed: u64, thread: u64, own: u64) -> impl Iterator<Item = u64> {
+    let mut random = seed ^ thread.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    std::iter::repeat_with(move || {
+        random = random
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        (random >> 33) % own
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,7 +23,7 @@ use std::{
 
 use anyhow::{ensure, Context as _, Result};
 use clap::Args;
-use netraid_guest::blocks::{fill, BLOCK};
+use netraid_guest::blocks::{choices, fill, BLOCK};
 
 use crate::direct::{self, Buffer};
 
@@ -117,17 +117,14 @@ fn write_blocks(run: &Run<'_>, number: u64) -> Result<()> {
     let own = (options.blocks - number).div_ceil(options.threads);
     let mut versions = vec![0_u64; usize::try_from(own)?];
     let mut block = Buffer::new(BLOCK);
-    let mut random = options.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut choices = choices(options.seed, number, own);
     loop {
         let begun = run.begun.fetch_add(1, Ordering::Relaxed);
         let over = options.count > 0 && begun >= options.count;
         if over || run.until.is_some_and(|until| Instant::now() >= until) {
             return Ok(());
         }
-        random = random
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
-        let index = (random >> 33) % own;
+        let Some(index) = choices.next() else { return Ok(()) };
         let version = &mut versions[usize::try_from(index)?];
         *version += 1;
         let place = options.first + index * options.threads + number;

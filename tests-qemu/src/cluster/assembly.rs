@@ -47,11 +47,15 @@ pub(super) fn config(artifacts: &Artifacts, spec: &ClusterSpec, index: usize, di
     }
 }
 
-fn kernel_options(artifacts: &Artifacts) -> String {
+/// An idle processor looks for work instead of sleeping.
+const MEASURED_OPTIONS: &str = " idle=poll";
+
+fn kernel_options(artifacts: &Artifacts, measured: bool) -> String {
     let speed = clock::tsc_khz().map(|khz| format!(" tsc_early_khz={khz}"));
     let more = if artifacts.debug { DEBUG_OPTIONS } else { "" };
     let races = if artifacts.races { RACES_OPTIONS } else { "" };
-    format!("{KERNEL_OPTIONS}{more}{races}{}", speed.unwrap_or_default())
+    let awake = if measured { MEASURED_OPTIONS } else { "" };
+    format!("{KERNEL_OPTIONS}{more}{races}{awake}{}", speed.unwrap_or_default())
 }
 
 /// QEMU's options for machine `index`, whose files are in `dir`.
@@ -78,13 +82,13 @@ pub(super) fn options(
         "q35",
     ]);
     let (processors, memory) = spec.complete(artifacts);
-    add(qemu::accelerator(processors));
+    add(qemu::accelerator(processors, spec.measured));
     add(&["-smp", &processors.to_string(), "-m", &memory.to_string()]);
     add(&[
         "-kernel",
         &artifacts.vmlinux.display().to_string(),
         "-append",
-        &kernel_options(artifacts),
+        &kernel_options(artifacts, spec.measured),
     ]);
     // The disks get a thread of their own, beside the one of the emulated processors.
     add(&["-object", "iothread,id=io"]);

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Host names, in the order of the machines: the first is the source in most tests.
-const NAMES: [&str; 4] = ["eve", "adam", "abel", "seth"];
+const NAMES: [&str; 8] = ["eve", "adam", "abel", "seth", "enos", "jared", "enoch", "noah"];
 
 /// Least memory of a machine with the debug kernel, in MiB.
 const DEBUG_MEMORY: u64 = 1024;
@@ -41,6 +41,7 @@ pub struct ClusterSpec {
     memory: u64,
     processors: Option<u32>,
     apart: bool,
+    measured: bool,
 }
 
 impl ClusterSpec {
@@ -55,6 +56,7 @@ impl ClusterSpec {
             memory: 512,
             processors: None,
             apart: false,
+            measured: false,
         }
     }
 
@@ -88,6 +90,17 @@ impl ClusterSpec {
     #[must_use]
     pub fn memory(self, memory: u64) -> Self {
         Self { memory, ..self }
+    }
+
+    /// For measurements: two processors that run at the same time and are awake all the time, because to wake an emulated
+    /// one takes long and never the same time. Their host must have two to spare.
+    #[must_use]
+    pub fn measured(self) -> Self {
+        Self {
+            measured: true,
+            processors: Some(2),
+            ..self
+        }
     }
 
     /// Keeps what is typed at the terminal, such as Ctrl-C, from the machines, so that whoever started them can end them in
@@ -150,7 +163,7 @@ impl Cluster {
     pub fn prepare(artifacts: &Artifacts, spec: &ClusterSpec) -> Result<Self> {
         ensure!(
             (1..=NAMES.len()).contains(&spec.machines.len()),
-            "a cluster has 1 to 4 machines"
+            "a cluster has 1 to 8 machines"
         );
         let dir = tempfile::Builder::new()
             .prefix("netraid-vm-")

@@ -7,12 +7,15 @@ mod times;
 
 use std::{
     any::Any,
-    env,
+    env, mem,
     num::NonZero,
     panic::{catch_unwind, AssertUnwindSafe},
     path::Path,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+    },
     thread::available_parallelism,
     time::{Duration, Instant},
 };
@@ -49,6 +52,7 @@ pub(crate) struct Case {
     debug: bool,
     debug_only: bool,
     machines: usize,
+    memory: Option<u64>,
 }
 
 impl Case {
@@ -61,6 +65,7 @@ impl Case {
             debug: false,
             debug_only: false,
             machines: 2,
+            memory: None,
         }
     }
 
@@ -82,6 +87,24 @@ impl Case {
         }
     }
 
+    /// The same on machines with so much memory, in MiB.
+    pub(crate) const fn memory(self, memory: u64) -> Self {
+        Self {
+            memory: Some(memory),
+            ..self
+        }
+    }
+
+    /// The same on eight machines: a source with as many targets as there can be.
+    pub(crate) const fn eight(self) -> Self {
+        Self { machines: 8, ..self }
+    }
+
+    /// The same on four machines.
+    pub(crate) const fn four(self) -> Self {
+        Self { machines: 4, ..self }
+    }
+
     /// The same on three machines.
     pub(crate) const fn three(self) -> Self {
         Self { machines: 3, ..self }
@@ -96,10 +119,15 @@ macro_rules! case {
 }
 pub(crate) use case;
 
+/// Which machines a test needs: how many, and with how much memory where that is not the usual.
+type Kind = (usize, Option<u64>);
+
 /// The machines every test can count on: `vdb` and `vdc` of 64 MiB, `vdd` a sector smaller, `vde`
 /// large enough for xfs, `vdf` for metadata; two networks.
-fn standard(machines: usize) -> ClusterSpec {
-    ClusterSpec::new(machines).networks(2).disks(&[
+fn standard((machines, memory): Kind) -> ClusterSpec {
+    let spec = ClusterSpec::new(machines).networks(2);
+    let spec = memory.map_or(spec.clone(), |memory| spec.memory(memory));
+    spec.disks(&[
         DiskSpec::new(64 * MIB),
         DiskSpec::new(64 * MIB),
         DiskSpec::new(64 * MIB - 512),
@@ -108,16 +136,21 @@ fn standard(machines: usize) -> ClusterSpec {
     ])
 }
 
+/// After so many tests the debug kernel looks for lost memory, which takes it longer than most tests do.
+const TESTS_PER_SCAN: usize = 5;
+
 /// The machines that run now, for one test at a time.
 #[derive(Default)]
 struct Pool {
-    cluster: Option<Cluster>,
+    cluster: Option<(Kind, Cluster)>,
+    /// Tests since somebody last looked for lost memory.
+    unscanned: Vec<&'static str>,
 }
 
 impl Pool {
-    fn take(&mut self, machines: usize) -> Result<Cluster> {
+    fn take(&mut self, kind: Kind) -> Result<Cluster> {
         match self.cluster.take() {
-            Some(cluster) if cluster.nodes().len() == machines => {
+            Some((there, cluster)) if there == kind => {
                 for node in cluster.nodes() {
                     node.forget()?;
                 }
@@ -127,7 +160,8 @@ impl Pool {
             }
             other => {
                 drop(other);
-                let cluster = Cluster::start(&Artifacts::from_env()?, &standard(machines))?;
+                self.unscanned.clear();
+                let cluster = Cluster::start(&Artifacts::from_env()?, &standard(kind))?;
                 cleanup::make_ready(&cluster)?;
                 Ok(cluster)
             }
@@ -151,19 +185,21 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     cases.retain(chosen());
-    cases.sort_by_key(|case| case.machines);
+    cases.sort_by_key(|case| (case.machines, case.memory));
     let workers = workers().min(cases.len()).max(1);
     arguments.test_threads = Some(workers);
     // A worker takes machines for a test and puts them back.
     let pools = Arc::new(Mutex::new(Vec::<Pool>::new()));
     let times = Arc::new(Times::new(workers == 1));
+    let left = Arc::new(AtomicUsize::new(cases.len()));
     let trial = |case: Case| {
-        let (pools, times) = (Arc::clone(&pools), Arc::clone(&times));
+        let (pools, times, left) = (Arc::clone(&pools), Arc::clone(&times), Arc::clone(&left));
         Trial::test(case.name, move || {
             let idle = || pools.lock().unwrap_or_else(PoisonError::into_inner);
             let mut pool = idle().pop().unwrap_or_default();
             let mut time = Time::new(case.name);
-            let outcome = run(&mut pool, case, &mut time);
+            left.fetch_sub(1, Ordering::Relaxed);
+            let outcome = run(&mut pool, case, &mut time, &left);
             idle().push(pool);
             times.add(time);
             outcome.map_err(|error| Failed::from(format!("{error:#}")))
@@ -204,9 +240,11 @@ fn chosen() -> impl Fn(&Case) -> bool {
     }
 }
 
-fn run(pool: &mut Pool, case: Case, time: &mut Time) -> Result<()> {
+/// Runs a case; `left`: how many have not begun.
+fn run(pool: &mut Pool, case: Case, time: &mut Time, left: &AtomicUsize) -> Result<()> {
     let began = Instant::now();
-    let cluster = pool.take(case.machines)?;
+    let kind = (case.machines, case.memory);
+    let cluster = pool.take(kind)?;
     time.machines = began.elapsed();
     for node in cluster.nodes() {
         node.begin(case.name);
@@ -216,7 +254,15 @@ fn run(pool: &mut Pool, case: Case, time: &mut Time) -> Result<()> {
     cluster.restore_links();
     let mut faults: Vec<String> = outcome.err().map(|error| format!("{error:#}")).into_iter().collect();
     let ended = Instant::now();
-    if let Err(error) = cleanup::take_down(&cluster) {
+    pool.unscanned.push(case.name);
+    let last = left.load(Ordering::Relaxed) == 0;
+    let scans = last || pool.unscanned.len() >= TESTS_PER_SCAN;
+    let since = if scans {
+        mem::take(&mut pool.unscanned)
+    } else {
+        Vec::new()
+    };
+    if let Err(error) = cleanup::take_down(&cluster, &since) {
         faults.push(format!("after the test: {error:#}"));
     }
     for complaint in cluster.complaints() {
@@ -224,7 +270,7 @@ fn run(pool: &mut Pool, case: Case, time: &mut Time) -> Result<()> {
     }
     time.tidying = ended.elapsed();
     if faults.is_empty() {
-        pool.cluster = Some(cluster);
+        pool.cluster = Some((kind, cluster));
         return Ok(());
     }
     let tails = cluster.tails();

@@ -33,7 +33,10 @@ fn as_target(mine: Generations, switches: u8, hello: &Hello) {
     let facts = TargetFacts {
         role: [Role::Target, Role::Target, Role::Source, Role::Stopped][usize::from(switches & 3)],
         mirror_name: hello.mirror_name,
+        local_name: hello.mirror_name,
         node_name: Name::truncated("adam"),
+        node_uuid: [8; 16],
+        same_machine: false,
         mirror_uuid: has(4).then_some(hello.mirror_uuid),
         disk_size: 64 << 20,
         logical_block_size: 512,
@@ -72,6 +75,7 @@ fn as_source(mine: Generations, switches: u8, welcome: &Welcome) {
         known_node: if has(1) { welcome.node_uuid } else { NO_ID },
         known_instance: if has(2) { welcome.instance } else { [9; 16] },
         prepared: has(4),
+        shared: has(7),
         is_new: has(8),
         paused: has(16),
         full: has(32),

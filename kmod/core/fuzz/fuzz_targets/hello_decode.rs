@@ -24,7 +24,10 @@ fn target() -> TargetFacts {
     TargetFacts {
         role: Role::Target,
         mirror_name: Name::truncated("data"),
+        local_name: Name::truncated("data"),
         node_name: Name::truncated("adam"),
+        node_uuid: [8; 16],
+        same_machine: false,
         mirror_uuid: None,
         disk_size: 1 << 30,
         logical_block_size: 512,

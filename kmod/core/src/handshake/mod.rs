@@ -14,6 +14,7 @@
 //! | Does something in the [`Hello`] make no sense? | `RefuseCode::Malformed` |
 //! | Does it name another mirror? | `RefuseCode::OtherMirror` |
 //! | Does the disk belong to a mirror with another identity? | `RefuseCode::OtherUuid` |
+//! | Is the caller this machine itself, and was that not permitted? | `RefuseCode::SameMachine` |
 //! | Is it only a question (`HelloFlags::ASK`)? | [`Verdict::Tell`] |
 //! | Is this machine source, or the mirror stopped here? | `RefuseCode::SplitBrain` where both went on by themselves, else `RefuseCode::NotTarget` |
 //! | Is another machine connected? | `RefuseCode::Taken` |
@@ -37,6 +38,9 @@
 //! | Do the marks of both sides not cover every difference, or does it not tell its own? | [`Copying::Everything`] |
 //! | otherwise | [`Copying::Marked`] |
 //!
+//! What is to be copied for want of marks alone to a target that another source brought up to date, as the targets that
+//! are left after a failover, is compared first ([`Agreement::compare`]).
+//!
 //! A target in the middle of a resync is brought up to date with what is marked: a mark is cleared only when the copy
 //! is confirmed, so the marks still cover everything that it misses. Such a target needs a resync even where nothing is
 //! marked, for only its end tells the target that it is consistent. A target that was restarted may have lost what it
@@ -47,11 +51,14 @@
 //! The source offers what it has and its operator wants; the target answers with those of them that
 //! it has, too ([`agreed_features`]). One that does not know a feature neither offers it nor answers
 //! with it, so machines with different versions agree on what both have. A Welcome with a feature
-//! that was not offered breaks the agreement.
+//! that was not offered breaks the agreement. One feature is more than an offer: a source whose leg is asynchronous
+//! offers [`features::BARRIER`](crate::wire::features::BARRIER), and refuses a target that does not take it.
 
+mod addressee;
 mod source;
 mod target;
 
+pub use addressee::{addressee, instance, Addressee, Listening, Mark};
 pub use source::{source_decide, Agreement, Copying, Plan, SourceFacts};
 pub use target::{target_decide, Accept, ConnectedSource, Refusal, TargetFacts, Verdict};
 

@@ -4,7 +4,7 @@
 
 use super::{generations_of_target, is_block_size, is_payload_limit};
 use crate::generation::{relation, Generations, Relation};
-use crate::wire::{Id, RefuseCode, Welcome, WelcomeFlags, NO_ID};
+use crate::wire::{features, Id, RefuseCode, Welcome, WelcomeFlags, NO_ID};
 
 /// What a source knows when a target accepts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct SourceFacts {
     pub known_instance: Id,
     /// The operator made the copies equal by other means, but for what is marked.
     pub prepared: bool,
+    /// It became source as a target, and others may hold what it holds.
+    pub shared: bool,
     /// What was never written need not be copied.
     pub is_new: bool,
     /// An operator paused replication.
@@ -53,6 +55,14 @@ pub struct Agreement {
     pub merge_map: bool,
     /// The target may have lost what it had confirmed: what the intent log knows is to be added.
     pub distrust: bool,
+    /// Everything is to be copied, and most of it may well be there: it is to be compared first.
+    pub compare: bool,
+    /// The target differs at most where it is marked, and is complete: where nothing is marked, it need not be copied to, be
+    /// its generation another one.
+    pub covered: bool,
+    /// Somebody else may hold what the source holds now, or what was made of it, and would count its present generation as
+    /// his past, whatever is written in it from now on: the source begins another one.
+    pub begins: bool,
 }
 
 /// What a source does with a target that accepted.
@@ -76,6 +86,11 @@ pub fn source_decide(facts: &SourceFacts, welcome: &Welcome) -> Plan {
         copying,
         merge_map: welcome.flags.contains(WelcomeFlags::HAS_MAP),
         distrust: facts.known_instance != welcome.instance && copying != Copying::Everything,
+        compare: copying == Copying::Everything && is_near(facts, welcome),
+        covered: copying == Copying::Marked
+            && welcome.generation != 0
+            && !welcome.flags.contains(WelcomeFlags::INCONSISTENT),
+        begins: begins(facts, welcome),
     })
 }
 
@@ -109,6 +124,22 @@ fn copying(facts: &SourceFacts, welcome: &Welcome) -> Copying {
     }
 }
 
+/// Whether a target holds older data of the same mirror, which another source brought there.
+fn is_near(facts: &SourceFacts, welcome: &Welcome) -> bool {
+    let related = relation(&facts.mine, &generations_of_target(welcome));
+    let other = facts.known_node != NO_ID && facts.known_node != welcome.node_uuid;
+    !facts.full && !other && related.peer_is_covered() && related != Relation::PeerFresh
+}
+
+/// Whether others may hold what a source holds now: what a target gives up may have been taken over from it before, and
+/// one that was in step and is not any more may have gone on alone, on another disk.
+fn begins(facts: &SourceFacts, welcome: &Welcome) -> bool {
+    let related = relation(&facts.mine, &generations_of_target(welcome));
+    let was_in_step = facts.known_node != NO_ID && facts.mine.base == 0;
+    let is_in_step = related == Relation::Same && facts.known_node == welcome.node_uuid;
+    facts.shared || !related.peer_is_covered() || (was_in_step && !is_in_step)
+}
+
 /// Whether the marks cover every difference: those here, and, for what the target wrote itself, its own.
 fn is_covered(related: Relation, welcome: &Welcome) -> bool {
     let has = |flag| welcome.flags.contains(flag);
@@ -132,6 +163,8 @@ fn unfit(facts: &SourceFacts, welcome: &Welcome) -> Option<RefuseCode> {
         Some(RefuseCode::TooSmall)
     } else if welcome.logical_block_size > facts.logical_block_size {
         Some(RefuseCode::BlockSize)
+    } else if facts.features & !welcome.features & features::BARRIER != 0 {
+        Some(RefuseCode::NoBarrier)
     } else {
         None
     }

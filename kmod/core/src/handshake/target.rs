@@ -14,10 +14,16 @@ use crate::wire::{Hello, HelloFlags, Id, Refuse, RefuseCode, NO_ID};
 pub struct TargetFacts {
     /// What this machine does for the mirror.
     pub role: Role,
-    /// Name of the mirror.
+    /// Name of the mirror, as sources call it.
     pub mirror_name: Name,
+    /// Its name on this machine.
+    pub local_name: Name,
     /// Name of this machine.
     pub node_name: Name,
+    /// Identity of this machine.
+    pub node_uuid: Id,
+    /// Its source may be on this machine, too.
+    pub same_machine: bool,
     /// Identity of the mirror, as soon as a source told it.
     pub mirror_uuid: Option<Id>,
     /// Size of the disk in bytes.
@@ -88,7 +94,7 @@ pub fn target_decide(facts: &TargetFacts, hello: &Hello) -> Result<Verdict, Refu
             RefuseCode::Busy,
             format_args!(
                 "the block device of mirror {} is open on {}; close it there, then resume",
-                facts.mirror_name, facts.node_name
+                facts.local_name, facts.node_name
             ),
         );
     }
@@ -150,6 +156,7 @@ fn check_sense(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
 )]
 fn check_identity(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
     let (name, node) = (facts.mirror_name, facts.node_name);
+    let local = facts.local_name;
     if hello.mirror_name != name {
         return refuse(
             RefuseCode::OtherMirror,
@@ -167,7 +174,16 @@ fn check_identity(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
             RefuseCode::OtherUuid,
             format_args!(
                 "the disk on {node} belongs to another mirror that is also called {name}{of}{holder}; delete \
-                 the mirror there and join again if that disk is to be overwritten"
+                 mirror {local} there and join again if that disk is to be overwritten"
+            ),
+        );
+    }
+    if hello.node_uuid == facts.node_uuid && !facts.same_machine {
+        return refuse(
+            RefuseCode::SameMachine,
+            format_args!(
+                "source and target have the same machine id: if they are one machine, {node}, and that is meant, join \
+                 with --same-machine; if not, one is a clone of the other: give it an /etc/machine-id of its own"
             ),
         );
     }
@@ -180,7 +196,7 @@ fn check_identity(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
     reason = "a refusal is a sentence, and there is no allocator"
 )]
 fn check_role(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
-    let (name, node, source) = (facts.mirror_name, facts.node_name, hello.node_name);
+    let (name, node, source) = (facts.local_name, facts.node_name, hello.node_name);
     if facts.role != Role::Target {
         let related = relation(&facts.mine, &generations_of_source(hello));
         if related.is_fork() {
@@ -216,7 +232,7 @@ fn check_role(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
     reason = "a refusal is a sentence, and there is no allocator"
 )]
 fn check_data(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
-    let (name, node, source) = (facts.mirror_name, facts.node_name, hello.node_name);
+    let (name, node, source) = (facts.local_name, facts.node_name, hello.node_name);
     let related = relation(&facts.mine, &generations_of_source(hello));
     match related {
         _ if facts.yielded => Ok(()),
@@ -245,7 +261,7 @@ fn check_data(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
     reason = "a refusal is a sentence, and there is no allocator"
 )]
 fn refuse_fork(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
-    let (name, node, source) = (facts.mirror_name, facts.node_name, hello.node_name);
+    let (name, node, source) = (facts.local_name, facts.node_name, hello.node_name);
     refuse(
         RefuseCode::SplitBrain,
         format_args!(
@@ -268,7 +284,7 @@ fn check_disk(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
             format_args!(
                 "the disk on {node} has {} bytes, mirror {} has {}; give {node} a disk of at least \
                  that size",
-                facts.disk_size, facts.mirror_name, hello.size
+                facts.disk_size, facts.local_name, hello.size
             ),
         );
     }
@@ -278,7 +294,7 @@ fn check_disk(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
             format_args!(
                 "the disk on {node} writes blocks of {block} bytes, mirror {} blocks of {}; give \
                  {node} a disk with blocks of at most that size",
-                facts.mirror_name, hello.logical_block_size
+                facts.local_name, hello.logical_block_size
             ),
         );
     }

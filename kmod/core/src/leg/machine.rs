@@ -189,7 +189,7 @@ impl Machine {
             Start => self.go(State::Connecting, &[Notify], out),
             Pause | Resume => out.push(Notify),
             Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | MapDone | LiveClean | LiveDirty
-            | Clean | DoneAcked | Drained | PauseAcked | ResumeAcked | ResumeRefused | Stop => {}
+            | Clean | DoneAcked | Drained | PauseAcked | ResumeAcked | ResumeRefused | Stop | Congested => {}
         }
     }
 
@@ -228,7 +228,7 @@ impl Machine {
             DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
             // A pause takes effect when the map is whole.
             Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
-            | LiveDirty | Clean | Drained | Stop => {}
+            | LiveDirty | Clean | Drained | Stop | Congested => {}
         }
     }
 
@@ -242,7 +242,7 @@ impl Machine {
             Pause => self.go(State::Pausing, &[Cut, Notify], out),
             MapDone | DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
             Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | Clean | Drained
-            | Stop => {}
+            | Stop | Congested => {}
         }
     }
 
@@ -252,7 +252,7 @@ impl Machine {
             Pause => self.pause(out),
             MapDone | DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
             Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
-            | LiveDirty | Drained | Stop => {}
+            | LiveDirty | Drained | Stop | Congested => {}
         }
     }
 
@@ -267,13 +267,15 @@ impl Machine {
             Pause => self.pause(out),
             MapDone | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
             Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
-            | LiveDirty | Clean | Drained | Stop => {}
+            | LiveDirty | Clean | Drained | Stop | Congested => {}
         }
     }
 
     fn synced(&mut self, event: Event, out: &mut Actions) {
         match event {
             Pause => self.pause(out),
+            // As if the connection was lost: what is outstanding is marked, and nothing waits for the target any more.
+            Congested => self.go(State::Waiting, &[StopResync, Close, Abandon, ArmBehind, Notify], out),
             MapDone | DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
             Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
             | LiveDirty | Clean | Drained | Stop => {}
@@ -293,7 +295,7 @@ impl Machine {
             MapDone | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
             // A resume takes effect when the target has confirmed the pause.
             Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
-            | LiveDirty | Clean | Stop => {}
+            | LiveDirty | Clean | Stop | Congested => {}
         }
     }
 
@@ -304,7 +306,7 @@ impl Machine {
             DoneAcked => {}
             MapDone | ResumeAcked | ResumeRefused => self.violate(out),
             Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
-            | LiveDirty | Clean | Drained | Stop => {}
+            | LiveDirty | Clean | Drained | Stop | Congested => {}
         }
     }
 
@@ -313,7 +315,7 @@ impl Machine {
             Resume => self.go(State::Resuming, &[SendResume, Notify], out),
             MapDone | DoneAcked | PauseAcked | ResumeAcked | ResumeRefused => self.violate(out),
             Pause | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
-            | LiveDirty | Clean | Drained | Stop => {}
+            | LiveDirty | Clean | Drained | Stop | Congested => {}
         }
     }
 
@@ -327,7 +329,7 @@ impl Machine {
             MapDone | DoneAcked | PauseAcked => self.violate(out),
             // A new pause takes effect when the target has given its device up and sent its map.
             Pause | Resume | Start | Timer | Connected | ConnectFailed | Welcomed(_) | Refused | Lost | LiveClean
-            | LiveDirty | Clean | Drained | Stop => {}
+            | LiveDirty | Clean | Drained | Stop | Congested => {}
         }
     }
 }

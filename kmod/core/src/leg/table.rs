@@ -52,12 +52,15 @@ pub enum Event {
     ResumeAcked,
     /// The target's device is in use, so the pause goes on.
     ResumeRefused,
+    /// So much is outstanding that a write would have to wait, and the operator does not want that; see
+    /// [`behind`](crate::behind).
+    Congested,
     /// The leg is being removed or its mirror goes out of service.
     Stop,
 }
 
 /// Every event, for exhaustive tests.
-pub const ALL_EVENTS: [Event; 22] = [
+pub const ALL_EVENTS: [Event; 23] = [
     Event::Start,
     Event::Timer,
     Event::Connected,
@@ -79,6 +82,7 @@ pub const ALL_EVENTS: [Event; 22] = [
     Event::PauseAcked,
     Event::ResumeAcked,
     Event::ResumeRefused,
+    Event::Congested,
     Event::Stop,
 ];
 
@@ -126,6 +130,8 @@ pub enum Action {
     ArmBackoff,
     /// Set the timer for the next attempt after a refusal: it is rarely cured within seconds.
     ArmSlow,
+    /// Set the timer for catching up after the leg fell behind.
+    ArmBehind,
     /// A connection proved its worth: the next delay starts small again.
     ResetBackoff,
     /// Shut the socket down.

@@ -89,6 +89,17 @@ lasting_flags! {
         STOPPED = 1 << 9, "stopped by an operator";
         /// It became source when the source before it could not be asked; if that went on, there are two.
         TOOK_OVER = 1 << 10, "took over";
+        /// Its targets may be asynchronous.
+        ASYNC = 1 << 11, "asynchronous targets permitted";
+        /// It became source as a target, and others may hold what it holds: another generation begins before that changes.
+        SHARED = 1 << 12, "others may hold the same";
+        /// Source and target may be one machine.
+        SAME_MACHINE = 1 << 13, "same machine permitted";
+        /// What the disk of a source fails is an error for the application, and the disk is not given up.
+        PASS_ON = 1 << 14, "errors of the disk passed on";
+        /// The disk failed while the mirror was in service here, and lacks what was written since; the generation is that
+        /// of the targets.
+        DETACHED = 1 << 15, "disk given up";
     }
 }
 
@@ -101,5 +112,9 @@ lasting_flags! {
         FULL = 1 << 1, "everything to be copied";
         /// An operator does not want checksums of the data sent to or from it.
         NO_CHECKSUMS = 1 << 2, "no checksums";
+        /// It may fall behind rather than have the application wait.
+        BEHIND = 1 << 3, "may fall behind";
+        /// It may hold the current generation as well as its base: it has been told of it, or was about to be.
+        FOLLOWING = 1 << 4, "may have followed";
     }
 }

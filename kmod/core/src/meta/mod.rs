@@ -37,6 +37,7 @@
 //! | 16 | 8 | features without which the metadata cannot be understood; 0 in this version |
 //! | 24 | 4 | CRC-32C of the seven checksums of sectors 1 to 7, in their order |
 //! | 28 | 1 | bytes of the name |
+//! | 29 | 1 | bytes of the name for other machines, 0 where it is the same |
 //! | 32 | 8 | set: which maps belong to this superblock |
 //! | 40 | 16 | identity of the mirror, 0 while a target does not know it |
 //! | 56 | 16 | identity of this machine |
@@ -49,7 +50,8 @@
 //! | 104 | 8 | current generation, 0 where the disk holds no data of the mirror |
 //! | 112 | 64 | eight older generations, the newest first |
 //! | 176 | 4 | number of the block device |
-//! | 192 | 64 | name of the mirror, padded with zeroes |
+//! | 192 | 64 | name of the mirror on this machine, padded with zeroes |
+//! | 256 | 64 | its name for other machines, padded with zeroes |
 //!
 //! Sectors 1 to 7, the peers:
 //!
@@ -133,6 +135,7 @@ mod flags;
 mod layout;
 mod map;
 mod peer;
+pub mod places;
 mod superblock;
 
 pub use error::{LayoutError, MetaError};
@@ -181,6 +184,10 @@ pub const MAX_SIZE: u64 = 1 << 60;
 
 /// What [`Superblock::async_limit`] means where it is not above 2.
 pub const DEFAULT_ASYNC_LIMIT: u32 = 256;
+
+/// Most operations that an asynchronous leg may have outstanding: each keeps its place in the source's table, and in
+/// the target's, until it is confirmed.
+pub const MAX_ASYNC_LIMIT: u32 = 4096;
 
 /// Slot of the map of chunks that the peer in a slot misses: 1 to 7. A slot that does not exist
 /// counts as the last one.

@@ -3,7 +3,7 @@
 //! The superblock: how a mirror stands on this machine.
 
 use super::{MetaError, MetaFlags, Peer};
-use super::{BLOCK_LEN, DEFAULT_ASYNC_LIMIT, HISTORY, MAGIC, MAX_SIZE, PEERS, SECTOR_LEN, VERSION};
+use super::{BLOCK_LEN, DEFAULT_ASYNC_LIMIT, HISTORY, MAGIC, MAX_ASYNC_LIMIT, MAX_SIZE, PEERS, SECTOR_LEN, VERSION};
 use crate::chunk::Geometry;
 use crate::crc32c::crc32c;
 use crate::name::{check_mirror_name, Name, NAME_MAX};
@@ -26,8 +26,10 @@ pub struct Superblock {
     pub mirror_uuid: Id,
     /// Identity of this machine.
     pub node_uuid: Id,
-    /// Name of the mirror.
+    /// Name of the mirror on this machine.
     pub name: Name,
+    /// What its source calls it, empty where that is the same; see [`Superblock::wire_name`].
+    pub source_name: Name,
     /// Size of the mirror in bytes, whole sectors, at most [`MAX_SIZE`]; 0 while a target does not
     /// know it.
     pub size: u64,
@@ -59,6 +61,7 @@ impl Default for Superblock {
             mirror_uuid: NO_ID,
             node_uuid: NO_ID,
             name: Name::EMPTY,
+            source_name: Name::EMPTY,
             size: 0,
             chunk_size: 0,
             role: Role::Stopped,
@@ -78,6 +81,34 @@ impl Superblock {
     #[must_use]
     pub fn geometry(&self) -> Option<Geometry> {
         Geometry::new(self.size, self.chunk_size).ok()
+    }
+
+    /// The name of the mirror for other machines.
+    #[must_use]
+    pub const fn wire_name(&self) -> Name {
+        if self.source_name.is_empty() {
+            self.name
+        } else {
+            self.source_name
+        }
+    }
+
+    /// Where the disk was given up, from now on it holds nothing of the mirror; for when that is out of service, as until
+    /// then the generation is that of the targets. What was written here counts no more, nor that it was here.
+    pub fn forget_lost_disk(&mut self) {
+        if !self.flags.contains(MetaFlags::DETACHED) {
+            return;
+        }
+        let over = MetaFlags::DETACHED
+            .with(MetaFlags::LAST_OWNER, true)
+            .with(MetaFlags::DATA_CORRUPT, true)
+            .with(MetaFlags::TOOK_OVER, true)
+            .with(MetaFlags::SHARED, true)
+            .with(MetaFlags::NEW, true)
+            .with(MetaFlags::PREPARED, true);
+        self.flags = self.flags.without(over).with(MetaFlags::INCONSISTENT, true);
+        self.current = 0;
+        self.history = [0; HISTORY];
     }
 
     /// Writes the block.
@@ -124,7 +155,8 @@ impl Superblock {
             .u64(0)
             .u32(peers_crc)
             .u8(text_len(&self.name))
-            .put(&[0; 3])
+            .u8(text_len(&self.source_name))
+            .put(&[0; 2])
             .u64(self.set)
             .put(&self.mirror_uuid)
             .put(&self.node_uuid)
@@ -138,26 +170,35 @@ impl Superblock {
         for &generation in &self.history {
             writer.u64(generation);
         }
-        writer.u32(self.device_id).put(&[0; 12]).put(self.name.padded());
+        writer
+            .u32(self.device_id)
+            .put(&[0; 12])
+            .put(self.name.padded())
+            .put(self.source_name.padded());
     }
 
     fn take_mirror(sector: &[u8]) -> Result<Self, MetaError> {
-        let (mut superblock, role, name_len, name) = Self::fields(sector).ok_or(MetaError::Damaged)?;
-        superblock.role = Role::from_number(role).ok_or(MetaError::Inconsistent("the role"))?;
-        superblock.name = checked_text(name_len, &name)
-            .filter(|name| check_mirror_name(name.as_str()).is_ok())
+        let (mut superblock, raw) = Self::fields(sector).ok_or(MetaError::Damaged)?;
+        superblock.role = Role::from_number(raw.role).ok_or(MetaError::Inconsistent("the role"))?;
+        let is_name = |name: &Name| check_mirror_name(name.as_str()).is_ok();
+        superblock.name = checked_text(raw.name_len, &raw.name)
+            .filter(is_name)
             .ok_or(MetaError::Inconsistent("the name"))?;
+        superblock.source_name = checked_text(raw.source_name_len, &raw.source_name)
+            .filter(|name| name.is_empty() || is_name(name))
+            .ok_or(MetaError::Inconsistent("the name for other machines"))?;
         Ok(superblock)
     }
 
-    /// The fields, and role and name as yet unchecked.
-    fn fields(sector: &[u8]) -> Option<(Self, u32, u8, [u8; NAME_MAX])> {
+    /// The fields, and those that are as yet unchecked.
+    fn fields(sector: &[u8]) -> Option<(Self, Raw)> {
         let mut reader = Reader::new(sector);
         reader.slice(HEADER_LEN)?;
         let _features = reader.u64()?;
         let _peers_crc = reader.u32()?;
         let name_len = reader.u8()?;
-        reader.slice(3)?;
+        let source_name_len = reader.u8()?;
+        reader.slice(2)?;
         let set = reader.u64()?;
         let mirror_uuid = reader.array()?;
         let node_uuid = reader.array()?;
@@ -187,7 +228,14 @@ impl Superblock {
             ..Self::default()
         };
         reader.slice(12)?;
-        Some((superblock, role, name_len, reader.array()?))
+        let raw = Raw {
+            role,
+            name_len,
+            name: reader.array()?,
+            source_name_len,
+            source_name: reader.array()?,
+        };
+        Some((superblock, raw))
     }
 
     /// Size and chunk size have to make a geometry, as far as they are known.
@@ -200,6 +248,15 @@ impl Superblock {
         }
         Ok(())
     }
+}
+
+/// Fields whose values may be impossible.
+struct Raw {
+    role: u32,
+    name_len: u8,
+    name: [u8; NAME_MAX],
+    source_name_len: u8,
+    source_name: [u8; NAME_MAX],
 }
 
 /// Bytes that every sector begins with.
@@ -282,10 +339,12 @@ pub(super) fn checked_text(len: u8, bytes: &[u8; NAME_MAX]) -> Option<Name> {
 }
 
 /// How many operations an asynchronous leg may have outstanding where `async_limit` is stored:
-/// a value up to 2 means [`DEFAULT_ASYNC_LIMIT`].
+/// a value up to 2 means [`DEFAULT_ASYNC_LIMIT`], one above [`MAX_ASYNC_LIMIT`] means that.
 #[must_use]
 pub const fn effective_async_limit(stored: u32) -> u32 {
-    if stored > 2 {
+    if stored > MAX_ASYNC_LIMIT {
+        MAX_ASYNC_LIMIT
+    } else if stored > 2 {
         stored
     } else {
         DEFAULT_ASYNC_LIMIT

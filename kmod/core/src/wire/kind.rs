@@ -118,9 +118,10 @@ impl Kind {
     /// The flags this kind can carry.
     #[must_use]
     pub const fn allowed_flags(self) -> Flags {
-        let durable = Flags::FUA.0 | Flags::PREFLUSH.0 | Flags::RESYNC.0;
+        let durable = Flags::FUA.0 | Flags::PREFLUSH.0 | Flags::RESYNC.0 | Flags::BARRIER.0;
         Flags(match self {
             Self::Write | Self::Discard => durable,
+            Self::Flush => Flags::BARRIER.0,
             Self::Zeroes => durable | Flags::NOUNMAP.0,
             Self::Map => Flags::LAST.0,
             Self::Compare => Flags::RESYNC.0,
@@ -152,6 +153,8 @@ impl Flags {
     pub const NOUNMAP: Self = Self(8);
     /// The last message of a series.
     pub const LAST: Self = Self(16);
+    /// Everything that was sent before on this connection has ended on the disk before this is begun.
+    pub const BARRIER: Self = Self(32);
 
     /// Flags from their bits, whatever they are; [`Header::decode`](super::Header::decode) refuses
     /// those that a kind does not know.

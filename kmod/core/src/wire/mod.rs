@@ -52,6 +52,18 @@
 //! ResyncDone on the same connection, and only for what it has no unconfirmed write for; it has at
 //! most [`rescue::MOST`](crate::rescue::MOST) reads without an answer. Answers come in any order.
 //!
+//! # Order
+//!
+//! A target may begin requests in any order, and have many of them under way; a source has no two under way that
+//! overlap, unless one of them is ordered after the other by a barrier. A Write, Flush, Discard or Zeroes with
+//! [`Flags::BARRIER`] is begun only when every Write, Flush, Discard and Zeroes that arrived before it on this
+//! connection has ended on the disk; what arrives after it is begun after it, or with it. One connection carries
+//! everything that is sent to a target, in the order in which it was begun. So a flag says enough, and epochs need no
+//! number; with several connections they would. When a request has failed, a target fails the next one with a barrier
+//! and all that follow it, and its disk is not touched. The flag needs [`features::BARRIER`], which a source offers
+//! when its leg is asynchronous; such a source uses no target that does not know it. Why that keeps the order of the
+//! application is told in [`crate::epoch`].
+//!
 //! # Checksums
 //!
 //! The header always carries its own checksum, so a message without a payload is always covered. That of
@@ -125,7 +137,7 @@ pub mod features {
     /// The payload checksum of the header is filled in and checked.
     pub const PAYLOAD_CRC: u64 = 1 << 0;
     /// What this version offers, unless an operator wants less.
-    pub const SUPPORTED: u64 = PAYLOAD_CRC | READ | COMPARE;
+    pub const SUPPORTED: u64 = PAYLOAD_CRC | READ | COMPARE | BARRIER;
     /// Reserved: payloads compressed with lz4.
     pub const LZ4: u64 = 1 << 1;
     /// Reserved: payloads compressed with zstd.
@@ -142,4 +154,6 @@ pub mod features {
     pub const STREAMS: u64 = 1 << 7;
     /// Chunks that may well be the same are compared before they are copied: Compare.
     pub const COMPARE: u64 = 1 << 8;
+    /// Requests are ordered by [`Flags::BARRIER`](super::Flags::BARRIER); offered where the leg is asynchronous.
+    pub const BARRIER: u64 = 1 << 9;
 }

@@ -43,13 +43,19 @@ pub enum RefuseCode {
     Newer,
     /// The target can't keep the metadata of the mirror.
     Metadata,
+    /// The target cannot keep the order of an asynchronous leg.
+    NoBarrier,
+    /// Source and target are one machine, which was not permitted.
+    SameMachine,
+    /// Several mirrors there could be meant.
+    Ambiguous,
     /// A reason of a later version.
     Unknown(u32),
 }
 
 impl RefuseCode {
     /// Every code that has a name.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::OtherVersion,
         Self::OtherMirror,
         Self::OtherUuid,
@@ -63,6 +69,9 @@ impl RefuseCode {
         Self::Malformed,
         Self::Newer,
         Self::Metadata,
+        Self::NoBarrier,
+        Self::SameMachine,
+        Self::Ambiguous,
     ];
 
     /// The number on the wire.
@@ -82,6 +91,9 @@ impl RefuseCode {
             Self::Malformed => 11,
             Self::Newer => 12,
             Self::Metadata => 13,
+            Self::NoBarrier => 14,
+            Self::SameMachine => 15,
+            Self::Ambiguous => 16,
             Self::Unknown(number) => number,
         }
     }
@@ -131,6 +143,17 @@ impl fmt::Display for RefuseCode {
                  data up there with netraid-ctl resolve --keep NODE"
             }
             Self::Metadata => "the target can't keep the metadata of the mirror; look at its kernel log",
+            Self::NoBarrier => {
+                "the version of netraid on the target knows no asynchronous replication; install this one there, or \
+                 unextend the mirror and extend it again with --type sync"
+            }
+            Self::SameMachine => {
+                "source and target are the same machine; join there with --same-machine if that is meant"
+            }
+            Self::Ambiguous => {
+                "several mirrors of the target wait for a source that calls its mirror so; have them listen on ports of \
+                 their own"
+            }
             Self::Unknown(number) => return write!(f, "the target refused for a reason unknown here ({number})"),
         })
     }

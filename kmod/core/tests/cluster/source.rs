@@ -60,6 +60,7 @@ pub fn source_facts(sb: &Superblock, welcome: &Welcome, paused: bool) -> SourceF
         known_node: peer.uuid,
         known_instance: peer.instance,
         prepared: sb.flags.contains(MetaFlags::PREPARED),
+        shared: sb.flags.contains(MetaFlags::SHARED),
         is_new: sb.flags.contains(MetaFlags::NEW),
         paused,
         full: peer.flags.contains(PeerFlags::FULL),
@@ -149,6 +150,7 @@ impl Cluster {
             Action::SendResume => messages.push(Message::Resume),
             Action::ArmBackoff
             | Action::ArmSlow
+            | Action::ArmBehind
             | Action::ResetBackoff
             | Action::MarkAll
             | Action::Notify

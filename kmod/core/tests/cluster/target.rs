@@ -21,7 +21,10 @@ pub fn target_facts(sb: &Superblock, role: Role, hello: &Hello) -> TargetFacts {
     TargetFacts {
         role,
         mirror_name: Name::truncated("data"),
+        local_name: Name::truncated("data"),
         node_name: Name::truncated("node"),
+        node_uuid: sb.node_uuid,
+        same_machine: false,
         mirror_uuid: Some(sb.mirror_uuid).filter(|uuid| *uuid != NO_ID),
         disk_size: SIZE,
         logical_block_size: 512,
@@ -348,6 +351,7 @@ impl Cluster {
         if !door || (self.nodes[to].role() == Role::Stopped && !self.nodes[to].waiting) {
             return Some(Peer {
                 mine,
+                counts: true,
                 heard: Heard::Nothing,
             });
         }
@@ -367,7 +371,11 @@ impl Cluster {
             Ok(Verdict::Accept(_)) => Heard::Nothing,
             Err(refusal) => Heard::Refused(refusal.reason),
         };
-        Some(Peer { mine, heard })
+        Some(Peer {
+            mine,
+            counts: true,
+            heard,
+        })
     }
 
     /// A target comes into service.

@@ -52,7 +52,7 @@ impl World {
         // Who else goes on with an interrupted resync begins anew, see `connect`; and of several targets the one that
         // becomes source begins another generation.
         let comparable = mine.is_usable() && theirs.inconsistent.is_none_or(|began| began == me);
-        let comparable = comparable && (mine.is_source || !self.has_more_targets());
+        let comparable = comparable && ((mine.is_source && !mine.shared) || !self.has_more_targets());
         if !comparable {
             return seen;
         }

@@ -43,7 +43,10 @@ pub(crate) fn target_facts(target: &Machine, source: usize) -> TargetFacts {
     TargetFacts {
         role: Role::Target,
         mirror_name: Name::truncated("data"),
+        local_name: Name::truncated("data"),
         node_name: Name::truncated("target"),
+        node_uuid: [0x7a; 16],
+        same_machine: false,
         mirror_uuid: Some(MIRROR),
         disk_size: SIZE,
         logical_block_size: 512,
@@ -78,16 +81,17 @@ pub(crate) fn welcome(target: &Machine, source: usize) -> Welcome {
     }
 }
 
-pub(crate) fn source_facts(mine: Generations) -> SourceFacts {
+pub(crate) fn source_facts(source: &Machine, target: usize) -> SourceFacts {
     SourceFacts {
         session: 1,
         features: 0,
         size: SIZE,
         logical_block_size: 512,
-        mine,
+        mine: source.generations(target),
         known_node: TARGET,
         known_instance: RUN,
         prepared: false,
+        shared: source.shared,
         is_new: false,
         paused: false,
         full: false,

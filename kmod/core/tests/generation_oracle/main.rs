@@ -11,7 +11,10 @@
 //!
 //! - another generation is told to the live targets before anything is written in it;
 //! - a target that is brought up to date takes over the past of its source, and forgets its own;
-//! - a target that becomes source begins another generation, whether it was written to or not.
+//! - a target that becomes source begins another generation before its first write, whoever gets that, and before it
+//!   connects to a target of its own;
+//! - so does a source whose target gives up what it has beyond it, or is in step no longer for another reason than what
+//!   that source wrote.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +32,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use std::collections::BTreeMap;
-use world::{World, CHUNKS};
+use world::{Mistake, World, CHUNKS};
 
 /// What happens: kind, machine, another machine, chunk.
 type Step = (u8, usize, usize, usize);
@@ -65,8 +68,12 @@ fn apply(world: &mut World, (kind, machine, other, chunk): Step) {
     }
 }
 
-fn run(machines: usize, steps: &[Step], mut look: impl FnMut(&World)) {
-    let mut world = World::new(machines);
+fn run(machines: usize, steps: &[Step], look: impl FnMut(&World)) {
+    run_in(World::new(machines), steps, look);
+}
+
+fn run_in(mut world: World, steps: &[Step], mut look: impl FnMut(&World)) {
+    let machines = world.len();
     for target in 1..machines {
         world.connect(0, target);
         world.finish(0, target, false);
@@ -95,6 +102,88 @@ proptest! {
     fn three_machines_are_never_wrong_about_each_other(steps in steps(100)) {
         run(3, &steps, |_| {});
     }
+}
+
+/// A source with data of its own is demoted, and gives that up for the data of another one.
+const GIVEN_UP: [Step; 5] = [(0, 0, 0, 0), (31, 2, 0, 0), (27, 0, 0, 0), (6, 0, 0, 0), (15, 0, 0, 0)];
+
+/// Two targets are promoted, and one of them writes with the former source as its target.
+const PROMOTED_TWICE: [Step; 6] = [
+    (28, 2, 0, 0),
+    (30, 2, 1, 1),
+    (27, 0, 0, 0),
+    (6, 2, 0, 0),
+    (3, 2, 0, 0),
+    (27, 2, 0, 0),
+];
+
+/// The disk of a target that was in step is taken out while that target is source on it, and comes back elsewhere.
+const REPLACED: [Step; 9] = [
+    (25, 0, 0, 0),
+    (28, 2, 0, 0),
+    (6, 0, 0, 0),
+    (28, 0, 0, 0),
+    (6, 0, 0, 0),
+    (15, 0, 0, 0),
+    (31, 0, 0, 1),
+    (6, 0, 0, 0),
+    (0, 0, 0, 0),
+];
+
+/// A target that was promoted brings what it has to another one, and then gives that up.
+const HANDED_ON: [Step; 9] = [
+    (28, 2, 0, 0),
+    (25, 0, 0, 0),
+    (6, 0, 0, 0),
+    (28, 0, 0, 0),
+    (6, 0, 0, 0),
+    (15, 0, 0, 0),
+    (27, 0, 0, 0),
+    (6, 0, 0, 0),
+    (0, 0, 0, 0),
+];
+
+fn with_mistake(mistake: Mistake, steps: &[Step]) {
+    let mut world = World::new(3);
+    world.mistake = Some(mistake);
+    run_in(world, steps, |_| {});
+}
+
+/// Covers: S87, S100, S110.
+#[test]
+fn what_is_known_to_have_gone_wrong_goes_well() {
+    run(3, &GIVEN_UP, |_| {});
+    run(3, &PROMOTED_TWICE, |_| {});
+    run(3, &REPLACED, |_| {});
+    run(3, &HANDED_ON, |_| {});
+}
+
+/// Covers: S87, S100, S110.
+#[test]
+#[should_panic(expected = "0 takes 1 for PeerFar")]
+fn who_keeps_the_past_of_what_he_gave_up_is_taken_to_cover_it() {
+    with_mistake(Mistake::KeepsItsPast, &GIVEN_UP);
+}
+
+/// Covers: S87, S100, S110.
+#[test]
+#[should_panic(expected = "for Same")]
+fn two_new_sources_that_go_on_in_one_generation_are_the_same_to_each_other() {
+    with_mistake(Mistake::GoesOnAfterPromotion, &PROMOTED_TWICE);
+}
+
+/// Covers: S87, S100, S110.
+#[test]
+#[should_panic(expected = "1 takes 2 for PeerFar")]
+fn a_source_that_goes_on_when_what_its_target_held_is_elsewhere_is_taken_for_older() {
+    with_mistake(Mistake::GoesOnAfterLosing, &REPLACED);
+}
+
+/// Covers: S87, S100, S110.
+#[test]
+#[should_panic(expected = "1 takes 2 for PeerFar")]
+fn a_source_that_goes_on_when_a_target_gives_up_what_another_has_is_taken_for_older() {
+    with_mistake(Mistake::GoesOnAfterLosing, &HANDED_ON);
 }
 
 /// The test above would hold for a relation that always asks for everything; this one would not.

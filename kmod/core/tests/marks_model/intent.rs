@@ -239,6 +239,12 @@ impl Model {
             self.dirty.marks.merge(0, words.into_iter());
             self.missed |= volatile(&self.leg);
             self.leg = Cache::default();
+            // On record before anything is sent.
+            self.end_block();
+            while !self.live && self.dirty.marks.next_urgent().is_some() {
+                self.begin_block(false, true);
+                self.end_block();
+            }
         }
         self.live = true;
         self.admit();
@@ -323,6 +329,10 @@ impl Model {
             self.copied();
             self.check();
         }
+        // Of the others in their groups, which never change, nothing is left to do after a look.
+        let bits = self.dirty.marks.map().bits();
+        self.dirty.marks.clear(0..FIRST);
+        self.dirty.marks.clear(FIRST + USED..bits);
         for _ in 0..2 {
             self.now += 1;
             self.propose();

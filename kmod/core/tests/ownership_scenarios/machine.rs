@@ -88,7 +88,15 @@ impl Machine {
             overridden,
         };
         let mine = self.generations();
-        let decision = start_decide(&facts, mode, &[Peer { mine, heard }]);
+        let decision = start_decide(
+            &facts,
+            mode,
+            &[Peer {
+                mine,
+                counts: true,
+                heard,
+            }],
+        );
         self.flags = self.flags.without(decision.clear).with(decision.set, true);
         match decision.plan {
             StartPlan::Source => (self.role, self.in_service) = (Role::Source, true),

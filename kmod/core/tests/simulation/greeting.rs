@@ -104,6 +104,7 @@ pub(crate) fn source_facts(meta: &Meta, target: &Id, paused: bool) -> netraid_co
         known_node: peer.uuid,
         known_instance: peer.instance,
         prepared: meta.has(MetaFlags::PREPARED),
+        shared: meta.has(MetaFlags::SHARED),
         is_new: meta.has(MetaFlags::NEW),
         paused,
         full: peer.flags.contains(PeerFlags::FULL),
@@ -124,7 +125,10 @@ impl World {
             &TargetFacts {
                 role: it.role(),
                 mirror_name: name("m"),
+                local_name: name("m"),
                 node_name: node_name(node),
+                node_uuid: it.meta.sb().node_uuid,
+                same_machine: false,
                 mirror_uuid: Some(it.meta.sb().mirror_uuid).filter(|uuid| *uuid != NO_ID),
                 disk_size: geometry().size(),
                 logical_block_size: BLOCK,
@@ -158,12 +162,14 @@ impl World {
         if !heard || !self.reaches(node, other) {
             return Some(Peer {
                 mine,
+                counts: true,
                 heard: Heard::Nothing,
             });
         }
         if self.is_starting(other) && !self.config.bugs.has(Bugs::ANSWERS_WHILE_STARTING) {
             return Some(Peer {
                 mine,
+                counts: true,
                 heard: Heard::Refused(Text::truncated("busy")),
             });
         }
@@ -180,6 +186,10 @@ impl World {
             }
             Err(refusal) => Heard::Refused(refusal.sentence()),
         };
-        Some(Peer { mine, heard })
+        Some(Peer {
+            mine,
+            counts: true,
+            heard,
+        })
     }
 }

@@ -7,12 +7,12 @@ use super::bugs::Bugs;
 use super::disk::{Disk, ALL};
 use super::meta::{Meta, Step as Done, Which};
 use super::volume::{Round, RoundFlush, Step, Task, Volume};
-use netraid_core::{generation::rotate, marks::BLOCK_WORDS};
+use netraid_core::{generation::rotate, marks::BLOCK_WORDS, meta::MetaFlags};
 
 impl Volume {
     /// Whether the journal has something to do.
     pub(crate) fn has_task(&mut self) -> bool {
-        self.task.is_some() || self.step == Step::Parting || self.lazily.is_some() || self.urgent().is_some()
+        self.task.is_some() || self.is_parting() || self.lazily.is_some() || self.urgent().is_some()
     }
 
     fn urgent(&mut self) -> Option<(Which, u64)> {
@@ -45,7 +45,7 @@ impl Volume {
         match self.task.take() {
             None => self.begin_task(),
             Some(Task::Part) => {
-                part(meta, fresh)?;
+                part(meta, fresh, self.step)?;
                 if !self.bugs.has(Bugs::UNEXTEND_GENERATION) {
                     self.generation = fresh;
                 }
@@ -56,7 +56,7 @@ impl Volume {
                 if self.bugs.has(Bugs::UNEXTEND_GENERATION) {
                     self.generation = fresh;
                 }
-                self.step = Step::Apart;
+                (self.step, self.others) = (Step::Apart, Step::Apart);
             }
             Some(Task::Block(which, words)) => {
                 meta.write_map(which, words[0])?;
@@ -72,7 +72,7 @@ impl Volume {
     }
 
     fn begin_task(&mut self) {
-        if self.step == Step::Parting {
+        if self.is_parting() {
             self.task = Some(Task::Part);
             return;
         }
@@ -191,10 +191,13 @@ impl Volume {
     }
 }
 
-/// As `Volume::part`, but for what follows in memory.
-pub(crate) fn part(meta: &mut Meta, fresh: u64) -> Done {
+/// As `Volume::part`, but for what follows in memory. The base of a target that was apart before is on record.
+pub(crate) fn part(meta: &mut Meta, fresh: u64, step: Step) -> Done {
     meta.change(|sb| {
-        sb.peers[0].base = sb.current;
+        if step != Step::Apart {
+            sb.peers[0].base = sb.current;
+        }
+        sb.flags.set(MetaFlags::SHARED, false);
         rotate(&mut sb.current, &mut sb.history, fresh);
     })
 }

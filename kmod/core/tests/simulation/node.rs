@@ -132,7 +132,7 @@ pub(crate) struct Target {
     /// The answer of the source to the wish to take over.
     pub(crate) granted: Option<bool>,
     /// The past of the source, as it greeted.
-    pub(crate) source_history: [u64; HISTORY],
+    pub(crate) source_past: Option<(u64, [u64; HISTORY])>,
 }
 
 #[derive(Debug)]

@@ -32,15 +32,17 @@ impl Volume {
         if !self.bugs.has(Bugs::ROUND_ACROSS) {
             self.changes += 1;
         }
-        let clean = self.dirty() == 0 && !self.announced.resync;
+        let clean = self.dirty() == 0 && (!self.announced.resync || self.announced.covered);
         if !clean {
             self.tell(Kind::ResyncStart);
         }
+        self.follows = clean && self.announced.resync;
         clean
     }
 
     pub(crate) fn cut(&mut self) -> bool {
         self.leave();
+        self.follows = false;
         if !self.bugs.has(Bugs::TOGETHER_LATE) {
             // What is missed from now on is not part of it.
             self.control.retain(|it| *it != Kind::ResyncDone);
@@ -51,6 +53,7 @@ impl Volume {
 
     pub(crate) fn abandon(&mut self) {
         self.leave();
+        self.follows = false;
         self.connection += 1;
         self.draining = false;
         self.control.clear();
@@ -88,6 +91,10 @@ impl Volume {
         self.finish_if_done(id);
     }
 
+    pub(crate) fn is_parting(&self) -> bool {
+        self.step == Step::Parting || self.others == Step::Parting
+    }
+
     fn must_record_loss(&mut self) -> bool {
         if self.step == Step::Together {
             self.step = Step::Parting;
@@ -102,7 +109,7 @@ impl Volume {
                 self.begin(id, disk);
             }
         }
-        while self.step != Step::Parting {
+        while !self.is_parting() {
             let Some(id) = self.parked.pop_front() else { break };
             self.request(id).unwrap().parked = false;
             self.finish_if_done(id);
@@ -116,7 +123,7 @@ impl Volume {
     }
 
     pub(crate) fn has_outgoing(&self) -> bool {
-        let waits = self.step == Step::Parting && !self.bugs.has(Bugs::STALE_GENERATION);
+        let waits = self.is_parting() && !self.bugs.has(Bugs::STALE_GENERATION);
         !(self.control.is_empty() || waits) || !self.queue.is_empty()
     }
 
@@ -145,7 +152,7 @@ impl Volume {
                 }
                 return Some(Outgoing::Control(kind, self.announced.generation));
             }
-            if self.step == Step::Parting {
+            if self.is_parting() {
                 // The generation is about to change.
                 return None;
             }

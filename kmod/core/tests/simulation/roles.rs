@@ -250,19 +250,26 @@ impl World {
                 .with(MetaFlags::YIELDED, true)
                 .with(MetaFlags::STOPPED, true)
                 .with(MetaFlags::CLEAN, true);
-            sb.flags = sb.flags.without(over).with(MetaFlags::LAST_OWNER, true);
+            sb.flags = sb
+                .flags
+                .without(over)
+                .with(MetaFlags::LAST_OWNER, true)
+                .with(MetaFlags::SHARED, was_target);
             if was_target {
                 sb.peers[0].flags.set(PeerFlags::PAUSED, false);
             }
             if was_target && wrote && sb.peers[0].base == 0 && !sb.peers[0].is_free() {
                 sb.peers[0].base = sb.current;
                 rotate(&mut sb.current, &mut sb.history, fresh);
+                sb.flags.set(MetaFlags::SHARED, false);
             }
         })?;
         let mut volume = paused.map_or_else(|| Volume::new(&it.meta), |paused| paused.volume);
         volume.generation = it.meta.sb().current;
         let together = !it.meta.peer().is_free() && it.meta.peer().base == 0;
         volume.step = if together { Step::Together } else { Step::Apart };
+        let shared = it.meta.has(MetaFlags::SHARED);
+        volume.others = if shared { Step::Together } else { Step::Apart };
         it.instance = instance;
         it.active = Active::Source(Box::new(Source {
             volume,

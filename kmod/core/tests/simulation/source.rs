@@ -3,9 +3,10 @@
 //! The source's end of a leg, as `leg/source*.rs` and `resync/mod.rs` have it.
 
 use super::greeting;
+use super::journal::part;
 use super::meta::Step as Done;
 use super::node::{ConnId, Message, Prepare, Sender};
-use super::volume::{Announcement, Outgoing, Work};
+use super::volume::{Announcement, Outgoing, Step, Work};
 use super::world::World;
 use netraid_core::{
     handshake::{source_decide, Copying, Plan},
@@ -61,6 +62,7 @@ impl World {
             Action::SendResume => volume.tell(Kind::Resume),
             Action::ArmBackoff
             | Action::ArmSlow
+            | Action::ArmBehind
             | Action::ResetBackoff
             | Action::MarkAll
             | Action::Notify
@@ -148,8 +150,15 @@ impl World {
     fn welcomed(&mut self, node: usize, conn: ConnId, welcome: Box<Welcome>) -> Done {
         let it = &mut self.nodes[node];
         let paused = it.leg().is_some_and(|leg| leg.machine.pause_wanted());
-        let facts = greeting::source_facts(&it.meta, &welcome.node_uuid, paused);
-        let agreement = match source_decide(&facts, &welcome) {
+        let mut facts = greeting::source_facts(&it.meta, &welcome.node_uuid, paused);
+        let mut plan = source_decide(&facts, &welcome);
+        if matches!(plan, Plan::Agree(agreement) if agreement.begins) {
+            self.begin_generation(node)?;
+            facts = greeting::source_facts(&self.nodes[node].meta, &welcome.node_uuid, paused);
+            plan = source_decide(&facts, &welcome);
+        }
+        let it = &mut self.nodes[node];
+        let agreement = match plan {
             Plan::Agree(agreement) => agreement,
             Plan::Refuse(code) => return self.refused(node, conn, code),
         };
@@ -171,6 +180,19 @@ impl World {
                 noted: false,
             });
         }
+        Ok(())
+    }
+
+    /// As `Volume::begin_generation`.
+    fn begin_generation(&mut self, node: usize) -> Done {
+        let fresh = self.number();
+        let Some((volume, meta, disk)) = self.nodes[node].parts() else {
+            return Ok(());
+        };
+        part(meta, fresh, volume.step)?;
+        volume.generation = fresh;
+        (volume.step, volume.others) = (Step::Apart, Step::Apart);
+        volume.release(disk);
         Ok(())
     }
 
@@ -227,6 +249,7 @@ impl World {
             generation: prepare.current,
             resync: welcome.generation != prepare.current,
             theirs: welcome.generation,
+            covered: prepare.agreement.covered,
         };
         prepare.noted = true;
         if let Some(source) = self.nodes[node].source() {
@@ -249,6 +272,10 @@ impl World {
                     sb.peers[0].flags.set(PeerFlags::FULL, false);
                 })?;
                 self.counts.together += 1;
+                if let Some((volume, _, disk)) = self.nodes[node].parts() {
+                    volume.follows = false;
+                    volume.release(disk);
+                }
                 Event::DoneAcked
             }
             Kind::Pause if fine => Event::PauseAcked,

@@ -9,7 +9,7 @@ use super::node::{Active, ConnId, Message, Node, Op, Paused, Pending};
 use super::volume::Volume;
 use super::world::World;
 use netraid_core::{
-    generation::rotate,
+    generation::{rotate, take_over},
     handshake::Verdict,
     meta::{MetaFlags, PeerFlags, Superblock},
     wire::{Hello, Id, Kind, RefuseCode},
@@ -136,7 +136,7 @@ impl World {
             target.in_sync = false;
             target.warm = false;
             target.gives_way = gives_way;
-            target.source_history = hello.history;
+            target.source_past = Some((hello.generation, hello.history));
         }
         self.send_to_source(conn, Message::Welcome(Box::new(welcome)));
         Ok(())
@@ -179,14 +179,11 @@ impl World {
                 flush: true,
             }),
             Message::ResyncStart(generation) => {
-                let past = target.source_history;
+                let past = target.source_past.take();
                 it.meta.change(|sb| {
                     sb.flags.set(MetaFlags::INCONSISTENT, true);
                     if generation != 0 {
-                        rotate(&mut sb.current, &mut sb.history, generation);
-                    }
-                    if sb.flags.contains(MetaFlags::YIELDED) {
-                        sb.history = past;
+                        take_over(&mut sb.current, &mut sb.history, past, generation);
                     }
                     in_step(sb);
                 })?;
@@ -218,9 +215,10 @@ impl World {
             .with(MetaFlags::SPLIT_BRAIN, true)
             .with(MetaFlags::TOOK_OVER, true)
             .with(MetaFlags::PREPARED, true);
+        let past = it.target().and_then(|target| target.source_past.take());
         it.meta.change(|sb| {
             sb.flags = sb.flags.without(gone);
-            rotate(&mut sb.current, &mut sb.history, generation);
+            take_over(&mut sb.current, &mut sb.history, past, generation);
             in_step(sb);
         })?;
         if let Some(target) = it.target() {

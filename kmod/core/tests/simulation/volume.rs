@@ -102,6 +102,8 @@ pub(crate) struct Announcement {
     pub(crate) resync: bool,
     /// What it holds.
     pub(crate) theirs: u64,
+    /// It differs at most where it is marked, and is complete.
+    pub(crate) covered: bool,
 }
 
 /// A message that waits to be sent.
@@ -118,6 +120,10 @@ pub(crate) struct Volume {
     pub(crate) waiting: VecDeque<u64>,
     pub(crate) parked: VecDeque<u64>,
     pub(crate) step: Step,
+    /// How those stand that this machine does not know.
+    pub(crate) others: Step,
+    /// The target has still to note the generation; nothing is written before.
+    pub(crate) follows: bool,
     pub(crate) flush: RoundFlush,
     pub(crate) round: Round,
     pub(crate) lazily: Option<(Which, u64)>,
@@ -151,6 +157,8 @@ impl Volume {
             waiting: VecDeque::new(),
             parked: VecDeque::new(),
             step: Step::Apart,
+            others: Step::Apart,
+            follows: false,
             flush: RoundFlush::Idle,
             round: Round::Idle,
             lazily: None,
@@ -265,11 +273,15 @@ impl Volume {
     /// As `Log::admits`.
     fn admits(&mut self, chunk: usize) -> bool {
         let chunks = chunk as u64..chunk as u64 + 1;
+        if self.others == Step::Together {
+            self.others = Step::Parting;
+        }
+        let settled = self.others == Step::Apart && !self.follows;
         if self.live {
             if let Some(written) = &mut self.maps.written {
                 written.set_lazily(chunks.clone());
             }
-            return self.maps.intent.touch(chunks);
+            return self.maps.intent.touch(chunks) && settled;
         }
         if self.step == Step::Together {
             self.step = Step::Parting;
@@ -280,7 +292,7 @@ impl Volume {
             written.set(chunks.clone());
             kept &= written.is_kept(chunks);
         }
-        kept && self.step == Step::Apart
+        kept && settled && self.step == Step::Apart
     }
 
     pub(crate) fn queue(&mut self, id: u64) {

@@ -80,6 +80,47 @@ enum netraid_replication {
 };
 
 /**
+ * enum netraid_congestion - What becomes of a write that an asynchronous leg
+ *   has no room for.
+ * @NETRAID_CONGESTION_BLOCK: It waits until the target has confirmed others.
+ * @NETRAID_CONGESTION_BEHIND: The leg is given up for a while, and catches up
+ *   by a resync.
+ */
+enum netraid_congestion {
+	NETRAID_CONGESTION_BLOCK,
+	NETRAID_CONGESTION_BEHIND,
+};
+
+/**
+ * enum netraid_on_io_error - What becomes of a source's disk that fails a
+ *   write.
+ * @NETRAID_ON_IO_ERROR_DETACH: It is given up, and the mirror goes on with the
+ *   targets that are in step.
+ * @NETRAID_ON_IO_ERROR_PASS_ON: The application gets the error.
+ */
+enum netraid_on_io_error {
+	NETRAID_ON_IO_ERROR_DETACH,
+	NETRAID_ON_IO_ERROR_PASS_ON,
+};
+
+/**
+ * enum netraid_disk_state - How the disk of a source stands.
+ * @NETRAID_DISK_STATE_ATTACHED: It is in use.
+ * @NETRAID_DISK_STATE_DETACHED: It failed and was given up; the targets in
+ *   step have the data.
+ * @NETRAID_DISK_STATE_LOST: The same, and no target is in step, so that reads
+ *   and writes fail.
+ * @NETRAID_DISK_STATE_REBUILDING: One was put in, which gets all data from a
+ *   target in step.
+ */
+enum netraid_disk_state {
+	NETRAID_DISK_STATE_ATTACHED,
+	NETRAID_DISK_STATE_DETACHED,
+	NETRAID_DISK_STATE_LOST,
+	NETRAID_DISK_STATE_REBUILDING,
+};
+
+/**
  * enum netraid_event_kind - What happened.
  * @NETRAID_EVENT_KIND_LEG_CHANGED: The state or the connection of a leg
  *   changed.
@@ -172,6 +213,12 @@ enum {
 	NETRAID_A_MIRROR_REMOTE_READS,
 	NETRAID_A_MIRROR_REPAIRED_BYTES,
 	NETRAID_A_MIRROR_REPAIR_ERRORS,
+	NETRAID_A_MIRROR_ASYNC_PERMITTED,
+	NETRAID_A_MIRROR_SOURCE_NAME,
+	NETRAID_A_MIRROR_SAME_MACHINE,
+	NETRAID_A_MIRROR_ON_IO_ERROR,
+	NETRAID_A_MIRROR_DISK_STATE,
+	NETRAID_A_MIRROR_REBUILT_BYTES,
 
 	__NETRAID_A_MIRROR_MAX,
 	NETRAID_A_MIRROR_MAX = (__NETRAID_A_MIRROR_MAX - 1)
@@ -210,6 +257,12 @@ enum {
 	NETRAID_A_LEG_ZEROED_BYTES,
 	NETRAID_A_LEG_CHECKSUMS,
 	NETRAID_A_LEG_NO_CHECKSUMS,
+	NETRAID_A_LEG_UNCONFIRMED_BYTES,
+	NETRAID_A_LEG_OLDEST_MS,
+	NETRAID_A_LEG_SYNC_FALLBACKS,
+	NETRAID_A_LEG_UNCONFIRMED,
+	NETRAID_A_LEG_CONGESTION,
+	NETRAID_A_LEG_FALLS,
 
 	__NETRAID_A_LEG_MAX,
 	NETRAID_A_LEG_MAX = (__NETRAID_A_LEG_MAX - 1)
@@ -243,6 +296,7 @@ enum {
 	NETRAID_CMD_MIRROR_START,
 	NETRAID_CMD_MIRROR_SWITCHOVER,
 	NETRAID_CMD_MIRROR_SET,
+	NETRAID_CMD_MIRROR_ATTACH,
 
 	__NETRAID_CMD_MAX,
 	NETRAID_CMD_MAX = (__NETRAID_CMD_MAX - 1)

@@ -3,7 +3,7 @@
 //! A bio that was handed to us and that we have to end.
 
 use super::bioset::result_of;
-use crate::sys::bind;
+use crate::sys::{bind, lend::Lend};
 use core::{mem::ManuallyDrop, ptr::NonNull};
 use kernel::{bindings, prelude::*};
 use netraid_core::units::SECTOR_SIZE;
@@ -37,6 +37,12 @@ pub(crate) struct Bio(NonNull<bindings::bio>);
 unsafe impl Send for Bio {}
 // SAFETY: The methods on shared references only read.
 unsafe impl Sync for Bio {}
+// SAFETY: A bio is a pointer to what does not move, and no two of them are at one address.
+unsafe impl Lend for Bio {
+    fn identity(&self) -> *const () {
+        self.as_ptr().cast_const().cast()
+    }
+}
 
 impl Bio {
     /// # Safety

@@ -67,6 +67,14 @@ impl<C> BioSet<C> {
         self.child(child)
     }
 
+    /// As [`BioSet::empty`], but waits for nothing.
+    pub(super) fn try_empty(&self, disk: &LowerDisk, pages: u16, opf: u32) -> Option<Child<C>> {
+        let gfp = bind::NETRAID_GFP_NOWAIT;
+        // SAFETY: The device is valid, the set is initialized.
+        let child = unsafe { bindings::bio_alloc_bioset(disk.bdev(), pages, opf, gfp, self.raw.get()) };
+        self.child(child).ok()
+    }
+
     /// A flush of the disk's write cache.
     pub(crate) fn flush(&self, disk: &LowerDisk) -> Result<Child<C>> {
         let flags = bindings::req_op_REQ_OP_WRITE | bind::NETRAID_REQ_PREFLUSH;

@@ -3,10 +3,12 @@
 //! Bios with pages of our own: filled from the network and written, or read and sent.
 
 use super::{bioset::result_of, Bio, BioSet, Child, IoResult, LowerDisk, Op};
-use crate::sys::bind;
+use crate::sys::{bind, lend::Lend};
 use core::{mem::ManuallyDrop, ptr::NonNull};
 use kernel::{bindings, prelude::*, sync::Arc};
 use netraid_core::{units::SECTOR_SIZE, wire::DIGEST_LEN};
+
+const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
 
 /// Pages of which a number can always be had.
 ///
@@ -68,6 +70,15 @@ pub(crate) struct PagedBio<C> {
     len: u32,
 }
 
+// SAFETY: The methods on shared references only read.
+unsafe impl<C> Sync for PagedBio<C> {}
+// SAFETY: It holds pointers to what does not move, and no two of them have the same bio.
+unsafe impl<C> Lend for PagedBio<C> {
+    fn identity(&self) -> *const () {
+        self.child.as_ptr().cast_const().cast()
+    }
+}
+
 impl<C> PagedBio<C> {
     /// A bio of `len` bytes (1 to 1 MiB, whole sectors) for the place `offset` of `disk`. Sleeps until there are
     /// pages; it does not fail for want of them.
@@ -78,7 +89,6 @@ impl<C> PagedBio<C> {
         offset: u64,
         len: u32,
     ) -> Result<Self> {
-        const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
         let pages = u16::try_from(len.div_ceil(PAGE)).map_err(|_| EINVAL)?;
         if u32::from(pages) > bind::NETRAID_MAX_VECS {
             return Err(EINVAL);
@@ -101,6 +111,35 @@ impl<C> PagedBio<C> {
             offset,
             len,
         })
+    }
+
+    /// A bio with a copy of the data of `bio`. May sleep, but not until something is written: memory that the mirror has
+    /// to be written for does not come before this returns. `None` where there is too little.
+    pub(crate) fn copy_of(set: &PagedSet<C>, pool: &Arc<PagePool>, disk: &LowerDisk, bio: &Bio) -> Option<Self> {
+        let (mut left, offset) = (bio.len(), bio.offset());
+        let pages = u16::try_from(left.div_ceil(PAGE)).ok()?;
+        if u32::from(pages) > bind::NETRAID_MAX_VECS {
+            return None;
+        }
+        let child = set.try_empty(disk, pages, bindings::req_op_REQ_OP_WRITE)?;
+        // INVARIANT: No pages yet; those that follow may go to the pool, which takes any single page.
+        let copy = Self {
+            child: ManuallyDrop::new(child),
+            pool: ManuallyDrop::new(pool.clone()),
+            offset,
+            len: left,
+        };
+        while left > 0 {
+            let part = left.min(PAGE);
+            // SAFETY: No preconditions.
+            let page = NonNull::new(unsafe { bind::netraid_page_try() })?;
+            // SAFETY: The bio has room for `pages` pages.
+            unsafe { bindings::__bio_add_page(copy.child.as_ptr(), page.as_ptr(), part, 0) };
+            left = left.saturating_sub(part);
+        }
+        // SAFETY: Both bios are ours and not in flight, and at their first byte; the call moves neither's iterator.
+        unsafe { bind::netraid_bio_copy(copy.child.as_ptr(), bio.as_ptr()) };
+        Some(copy)
     }
 
     /// Number of bytes.

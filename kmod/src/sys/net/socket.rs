@@ -51,6 +51,25 @@ impl Drop for Raw {
     }
 }
 
+/// What is ahead of the data of a bio in a message. Not on a stack, so that it can be sent as pages are.
+pub(crate) struct Head<const LEN: usize>(KBox<[u8; LEN]>);
+
+impl<const LEN: usize> Head<LEN> {
+    /// With nothing in it. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(KBox::new([0; LEN], GFP_KERNEL)?))
+    }
+
+    /// What is to be sent.
+    pub(crate) fn set(&mut self, bytes: [u8; LEN]) {
+        *self.0 = bytes;
+    }
+}
+
 /// A TCP connection. One thread may send while another receives.
 pub(crate) struct Socket(Raw);
 
@@ -106,14 +125,17 @@ impl Socket {
         unsafe { bind::netraid_sock_abort(self.0.as_ptr()) };
     }
 
-    /// Sends all of `data`; `more` says that more follows at once. Sleeps until it is queued. Each time the other side
+    /// Sends all of `head` and, at once, of `data`, which may be empty. Sleeps until it is queued. Each time the other side
     /// has taken nothing for the time given to [`Socket::tune`], `patient` says whether to go on.
-    pub(crate) fn send(&self, data: &[u8], more: bool, patient: &dyn Fn() -> bool) -> Result {
-        Self::send_all(data.len() as u32, patient, |done| {
-            let rest = data.get(done as usize..).unwrap_or(&[]);
-            let (data, len) = (rest.as_ptr().cast::<c_void>(), rest.len() as u32);
-            // SAFETY: By the type invariant; `rest` is valid for the call.
-            unsafe { bind::netraid_sock_send(self.0.as_ptr(), data, len, more) }
+    pub(crate) fn send(&self, head: &[u8], data: &[u8], patient: &dyn Fn() -> bool) -> Result {
+        let (head_len, data_len) = (head.len() as u32, data.len() as u32);
+        Self::send_all(head_len.saturating_add(data_len), patient, |done| {
+            let head = head.get(done as usize..).unwrap_or(&[]);
+            let data = data.get(done.saturating_sub(head_len) as usize..).unwrap_or(&[]);
+            let (head_ptr, data_ptr) = (head.as_ptr().cast::<c_void>(), data.as_ptr().cast::<c_void>());
+            let (head_len, data_len) = (head.len() as u32, data.len() as u32);
+            // SAFETY: By the type invariant; both slices are valid for the call.
+            unsafe { bind::netraid_sock_send(self.0.as_ptr(), head_ptr, head_len, data_ptr, data_len) }
         })
     }
 
@@ -129,22 +151,45 @@ impl Socket {
         Ok(())
     }
 
-    fn send_raw(&self, bio: *mut bindings::bio, len: u32, patient: &dyn Fn() -> bool) -> Result {
-        Self::send_all(len, patient, |done| {
-            let left = len.saturating_sub(done);
+    fn send_raw<const LEN: usize>(
+        &self,
+        head: &Head<LEN>,
+        bio: *mut bindings::bio,
+        len: u32,
+        patient: &dyn Fn() -> bool,
+    ) -> Result {
+        let (socket, head_len) = (self.0.as_ptr(), LEN as u32);
+        Self::send_all(head_len.saturating_add(len), patient, |done| {
+            let Some(skip) = done.checked_sub(head_len) else {
+                let rest = head.0.get(done as usize..).unwrap_or(&[]);
+                let (data, left) = (rest.as_ptr().cast::<c_void>(), rest.len() as u32);
+                // SAFETY: By the type invariant; `rest` is in memory of the heap, `bio` is valid, see the callers.
+                return unsafe { bind::netraid_sock_send_headed(socket, data, left, bio) };
+            };
             // SAFETY: `bio` is valid and has `len` bytes; see the callers.
-            unsafe { bind::netraid_sock_send_bio(self.0.as_ptr(), bio, done, left) }
+            unsafe { bind::netraid_sock_send_bio(socket, bio, skip, len.saturating_sub(skip)) }
         })
     }
 
-    /// Sends the data of a bio; otherwise as [`Socket::send`].
-    pub(crate) fn send_bio(&self, bio: &Bio, patient: &dyn Fn() -> bool) -> Result {
-        self.send_raw(bio.as_ptr(), bio.len(), patient)
+    /// Sends `head` and the data of a bio; otherwise as [`Socket::send`].
+    pub(crate) fn send_bio<const LEN: usize>(&self, head: &Head<LEN>, bio: &Bio, patient: &dyn Fn() -> bool) -> Result {
+        self.send_raw(head, bio.as_ptr(), bio.len(), patient)
     }
 
-    /// Sends the data of a bio with pages of its own; otherwise as [`Socket::send`].
-    pub(crate) fn send_paged<C>(&self, bio: &PagedBio<C>, patient: &dyn Fn() -> bool) -> Result {
-        self.send_raw(bio.rewound(), bio.len(), patient)
+    /// Sends `head` and the data of a bio with pages of its own; otherwise as [`Socket::send`].
+    pub(crate) fn send_paged<C, const LEN: usize>(
+        &self,
+        head: &Head<LEN>,
+        bio: &PagedBio<C>,
+        patient: &dyn Fn() -> bool,
+    ) -> Result {
+        self.send_raw(head, bio.rewound(), bio.len(), patient)
+    }
+
+    /// Bytes that have arrived and were not received yet; any context; a moment old.
+    pub(crate) fn readable(&self) -> u32 {
+        // SAFETY: By the type invariant.
+        unsafe { bind::netraid_sock_readable(self.0.as_ptr()) }
     }
 
     /// Receives up to `data.len()` bytes, at least one.

@@ -64,13 +64,16 @@ pub(super) fn dirty(target: &Target, env: &mut Env<'_>) -> Result<()> {
     tell(target, "Everything will be copied", env)
 }
 
-/// Stores how many operations an asynchronous leg may have outstanding.
+/// Permits asynchronous legs, and stores how many operations one may have outstanding.
 pub(super) fn async_limit(target: &Target, limit: u32, env: &mut Env<'_>) -> Result<()> {
     const ACTION: &str = "store the asynchronous limit in the bitmap";
     let mut file = open_unused(target, ACTION, env)?;
     let name = file.superblock().name;
     carry_out(target, ACTION, || {
-        Ok(file.write_superblock(|superblock| superblock.async_limit = limit)?)
+        Ok(file.write_superblock(|superblock| {
+            superblock.async_limit = limit;
+            superblock.flags.set(MetaFlags::ASYNC, true);
+        })?)
     })?;
     let effective = effective_async_limit(limit);
     let meaning = if effective == limit {
@@ -97,7 +100,10 @@ fn open_unused(target: &Target, action: &str, env: &Env<'_>) -> Result<MetaFile>
         Some(mirror) => {
             let name = mirror.name.unwrap_or_default();
             let instead = if action.starts_with("store") {
-                format!("`netraid-ctl set {name} async-limit N` changes it there, or `netraid-ctl stop {name}` first")
+                format!(
+                    "`netraid-ctl stop {name}` first, or, if its targets may be asynchronous already, `netraid-ctl set \
+                     {name} async-limit N`"
+                )
             } else {
                 format!("`netraid-ctl stop {name}` first")
             };

@@ -9,8 +9,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, Context as _, Result};
-use netraid_core::meta::DEFAULT_ASYNC_LIMIT;
+use netraid_core::meta::{DEFAULT_ASYNC_LIMIT, MAX_ASYNC_LIMIT};
 
+use crate::cli::values::parse_async_limit;
 use crate::cli::Bitmap as Args;
 use crate::env::Env;
 use crate::error::{Failure, Status};
@@ -49,12 +50,11 @@ fn operands(args: &Args) -> Result<(Option<u32>, PathBuf)> {
     match args.operands.as_slice() {
         [file] => Ok((None, file.into())),
         [number, file] if args.action.async_limit => {
-            let parsed = number.to_str().and_then(|number| number.parse().ok());
+            let parsed = number.to_str().and_then(|number| parse_async_limit(number).ok());
             let limit = parsed.ok_or_else(|| {
                 usage(format!(
-                    "`{}` is no number of operations; -a takes one from 0 to {}",
+                    "`{}` is no number of operations; -a takes one from 0 to {MAX_ASYNC_LIMIT}",
                     number.to_string_lossy(),
-                    u32::MAX
                 ))
             })?;
             Ok((Some(limit), file.into()))

@@ -25,6 +25,9 @@ pub(super) fn text(finding: &Finding) -> String {
     let mut line = |name: &str, value: &dyn Display| lines.push(format!("\t{name}: {value}"));
     line("Format", &VERSION);
     line("Mirror", &superblock.name);
+    if !superblock.source_name.is_empty() {
+        line("Name Elsewhere", &superblock.source_name);
+    }
     line(
         "UUID",
         &uuid(superblock.mirror_uuid).map_or_else(not_known, |id| id.to_string()),
@@ -224,6 +227,7 @@ struct Document {
     path: String,
     format: u16,
     name: String,
+    source_name: Option<String>,
     uuid: Option<String>,
     node_uuid: Option<String>,
     id: u32,
@@ -255,6 +259,7 @@ struct Flags {
     prepared: bool,
     clean: bool,
     stopped: bool,
+    async_permitted: bool,
 }
 
 #[derive(Serialize)]
@@ -297,6 +302,7 @@ pub(super) fn json(finding: &Finding) -> Result<String> {
         path: finding.file.path().to_string_lossy().into_owned(),
         format: VERSION,
         name: superblock.name.as_str().to_owned(),
+        source_name: Some(superblock.source_name.as_str().to_owned()).filter(|name| !name.is_empty()),
         uuid: uuid(superblock.mirror_uuid).map(|id| id.to_string()),
         node_uuid: uuid(superblock.node_uuid).map(|id| id.to_string()),
         id: superblock.device_id,
@@ -335,6 +341,7 @@ fn flags(flags: MetaFlags) -> Flags {
         prepared: flags.contains(MetaFlags::PREPARED),
         clean: flags.contains(MetaFlags::CLEAN),
         stopped: flags.contains(MetaFlags::STOPPED),
+        async_permitted: flags.contains(MetaFlags::ASYNC),
     }
 }
 

@@ -80,7 +80,7 @@ fn clean_asks_and_does_nothing_unless_the_answer_is_yes() {
     );
 }
 
-/// Covers: S70, S43.
+/// Covers: S70, S43, S52.
 #[test]
 fn the_asynchronous_limit_is_stored() {
     let bench = Bench::new(&superblock());
@@ -96,8 +96,15 @@ fn the_asynchronous_limit_is_stored() {
             .map(Result::unwrap)
             .into_iter()
             .max_by_key(|found| found.sequence);
-        assert_eq!(newest.unwrap().async_limit, stored);
+        let newest = newest.unwrap();
+        assert_eq!(newest.async_limit, stored);
+        // From now on its targets may be asynchronous.
+        assert!(newest.flags.contains(MetaFlags::ASYNC));
+        assert_eq!(bench.examine()["flags"]["async_permitted"], true);
     }
+    let ran = bench.run("-a 4097");
+    assert_eq!(ran.status, 1);
+    assert!(ran.err.contains("-a takes one from 0 to 4096"), "{}", ran.err);
 }
 
 #[test]
@@ -113,6 +120,7 @@ fn a_change_goes_to_the_older_superblock_and_touches_nothing_else() {
     let expected = Superblock {
         sequence: 43,
         async_limit: 10,
+        flags: old.flags.with(MetaFlags::ASYNC, true),
         ..old
     };
     assert_eq!(new, expected);

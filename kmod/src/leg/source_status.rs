@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an operator is shown of a source's leg, and told.
+
+use super::{source::SourceLeg, LegStatus, Report, Unconfirmed};
+use crate::sys::misc;
+use netraid_core::{name::Text, wire::features};
+
+/// Why a leg that is not in step stays so.
+pub(super) const NOTHING_TO_COPY: &str = "the disk of the source was given up, and what this target misses can't be \
+    copied from it; make a target that is in step the source with `netraid-ctl switchover`";
+
+impl SourceLeg {
+    /// Tells of the local disk what there is to tell.
+    pub(crate) fn look_for_news(&self) {
+        for news in self.volume.take_news().into_iter().flatten() {
+            self.report_standing(news);
+        }
+    }
+
+    /// Tells the listeners how far a resync is.
+    pub(crate) fn report_progress(&self) {
+        (self.config.observer)(self.config.node.mirror_id, self.number().id(), Report::Progress);
+    }
+
+    /// Tells the listeners that a lasting flag of the mirror changed.
+    pub(super) fn report_standing(&self, reason: Text) {
+        (self.config.observer)(self.config.node.mirror_id, self.number().id(), Report::Standing(reason));
+    }
+
+    /// What the operator is shown.
+    pub(crate) fn status(&self) -> LegStatus {
+        let counters = self.volume.counters(self.number());
+        let now = misc::now_ms();
+        let (peer_name, peer_uuid) = self.peer();
+        let inner = self.inner.lock();
+        let traffic = inner.link.as_ref().map_or((0, 0), |link| link.traffic());
+        let connected = inner.machine.state().is_connected();
+        LegStatus {
+            id: self.number().id(),
+            address: Some(self.config.address),
+            peer_name,
+            peer_uuid,
+            state: inner.machine.view(),
+            connection: inner.machine.connection(),
+            timing: self.config.timing,
+            reason: inner.shown_reason(),
+            chunks: self.volume.geometry.chunks(),
+            dirty_chunks: counters.dirty_chunks,
+            resync: inner.resync_status(now, counters.resynced()),
+            resynced_bytes: counters.copied_bytes,
+            replicated_bytes: counters.replicated_bytes,
+            sent_bytes: inner.past_traffic.0.saturating_add(traffic.0),
+            received_bytes: inner.past_traffic.1.saturating_add(traffic.1),
+            connects: inner.connects,
+            attempts: inner.attempts,
+            heard_ms: inner.link.as_ref().filter(|_| connected).map(|link| link.silence_ms()),
+            retry_ms: inner.retry_in(now),
+            in_flight: counters.outstanding,
+            replication: self.config.replication,
+            unconfirmed: Some(Unconfirmed {
+                operations: counters.unconfirmed,
+                bytes: counters.unconfirmed_bytes,
+                oldest_ms: counters.oldest_ms,
+                fallbacks: counters.fallbacks,
+                congestion: self.config.congestion,
+                falls: inner.behind.falls(),
+            }),
+            skipped_bytes: inner.skipped_bytes.saturating_add(counters.equal_bytes),
+            zeroed_bytes: counters.zeroed_bytes,
+            checksums: connected && inner.link.as_ref().is_some_and(|link| link.has(features::PAYLOAD_CRC)),
+            no_checksums: self.config.no_checksums,
+        }
+    }
+}
