@@ -8,6 +8,7 @@
 
 pub mod apt;
 pub mod artifacts;
+pub mod bench;
 pub mod bzimage;
 pub mod cache;
 pub mod check;

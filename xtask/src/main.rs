@@ -11,7 +11,7 @@ use xtask::env;
 use xtask::kernel::Series;
 use xtask::paths::Paths;
 use xtask::progress::{seconds, Progress};
-use xtask::{check, codegen, demo, mutants, soak, test, vm};
+use xtask::{bench, check, codegen, demo, mutants, soak, test, vm};
 
 #[derive(Parser)]
 #[command(
@@ -75,6 +75,25 @@ enum Command {
         /// Write the report into this file, too
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
+    },
+    /// Measure netraid beside its peers, DRBD and md over NVMe/TCP and nbd, in one virtual machine
+    Bench {
+        /// Names, or parts of names, of what to measure [default: everything]
+        names: Vec<String>,
+        #[command(flatten)]
+        kernel: KernelArg,
+        /// One short round with few loads, in less than five minutes on a quiet machine
+        #[arg(long)]
+        quick: bool,
+        /// How often everybody has a turn; the medians are shown [default: 3, 1 with --quick]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: Option<u32>,
+        /// Write the figures into this file, too
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Draw them into this file [default: bench.svg beside what is built for the kernel]
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
     },
     /// Test the tests: break one promise after the other, and expect a test to notice
     Mutants {
@@ -172,6 +191,31 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
                 json,
                 logs,
             });
+        }
+        Command::Bench {
+            names,
+            kernel,
+            quick,
+            rounds,
+            json,
+            svg,
+        } => {
+            let (env, programs) = xtask::ready(&paths, kernel.kernel, progress)?;
+            let artifacts = xtask::build(&env, programs, progress)?.artifacts;
+            let echo = bench::echo::build(&env, progress)?;
+            let svg = svg.unwrap_or_else(|| paths.built(&artifacts.kver).join("bench.svg"));
+            bench::run(
+                &bench::Options {
+                    artifacts,
+                    echo,
+                    names,
+                    quick,
+                    rounds,
+                    json,
+                    svg,
+                },
+                progress,
+            )?;
         }
         Command::Mutants { names } => {
             return Ok(mutants::run(&paths, &names, progress)?.finish());
