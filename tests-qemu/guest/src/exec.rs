@@ -18,6 +18,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use netraid_guest::proto::{Event, Program};
 use nix::{
+    errno::Errno,
     sys::signal::{killpg, Signal},
     unistd::Pid,
 };
@@ -42,9 +43,17 @@ impl Jobs {
         let signal = Signal::try_from(signal).context("no such signal")?;
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&pid) = running.get(&job) {
-            killpg(pid, signal).with_context(|| format!("send {signal} to process group {pid}"))?;
+            signal_group(pid, signal)?;
         }
         Ok(())
+    }
+}
+
+/// Sends `signal` to a program and its children, if there are any left: it may have ended a moment ago.
+fn signal_group(pid: Pid, signal: Signal) -> Result<()> {
+    match killpg(pid, signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("send {signal} to process group {pid}")),
     }
 }
 
@@ -92,7 +101,7 @@ pub(crate) fn run(program: &Program, stdin: Option<String>, timeout_ms: u64) -> 
         Ok(status) => code(status.context("wait for the program")?),
         Err(_) => {
             timed_out = true;
-            killpg(pid, Signal::SIGKILL).context("kill the program")?;
+            signal_group(pid, Signal::SIGKILL)?;
             ended
                 .recv_timeout(END_AFTER_KILL)
                 .ok()
