@@ -30,6 +30,7 @@ mod resync;
 mod sys;
 mod volume;
 
+use core::borrow::Borrow;
 use kernel::prelude::*;
 
 module! {
@@ -38,6 +39,12 @@ module! {
     authors: ["The netraid developers"],
     description: "Mirror of a local disk to other machines over TCP",
     license: "GPL",
+    params: {
+        max_resyncs: u32 {
+            default: 8,
+            description: "How many mirrors are resynchronized at a time, 1 to 64",
+        },
+    },
 }
 
 /// The loaded module. While a mirror is in service it holds a reference on the module, so that this is dropped only
@@ -48,6 +55,12 @@ struct Netraid {
 
 impl kernel::Module for Netraid {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        let most = number(module_parameters::max_resyncs.value());
+        if !resync::is_right_number(most) {
+            pr_err!("max_resyncs={most} makes no sense; give a number from 1 to 64\n");
+            return Err(EINVAL);
+        }
+        resync::prepare_turns(most);
         sys::genl::prepare_sentences();
         control::prepare_registry();
         control::prepare_events();
@@ -57,6 +70,11 @@ impl kernel::Module for Netraid {
         pr_info!("loaded\n");
         Ok(Self { family: Some(family) })
     }
+}
+
+/// The value of a parameter, which some kernels give by reference.
+fn number(value: impl Borrow<u32>) -> u32 {
+    *value.borrow()
 }
 
 impl Drop for Netraid {

@@ -77,5 +77,6 @@ pub mod request;
 pub mod rescue;
 pub mod resync;
 pub mod state;
+pub mod turns;
 pub mod units;
 pub mod wire;

@@ -19,6 +19,8 @@ pub struct Pace {
     window: u32,
     /// Bytes that may be copied now, at the rate set; not below 0.
     credit: u64,
+    /// Bytes that were copied without having been asked for.
+    debt: u64,
     at_ms: u64,
 }
 
@@ -29,6 +31,7 @@ impl Pace {
         Self {
             window: MOST,
             credit: 0,
+            debt: 0,
             at_ms: now_ms,
         }
     }
@@ -48,21 +51,28 @@ impl Pace {
         };
     }
 
+    /// So many bytes were copied on the initiative of others. They count as if they had been asked for.
+    pub fn charge(&mut self, bytes: u64) {
+        self.debt = self.debt.saturating_add(bytes);
+    }
+
     /// Asks to copy `bytes` at a rate of at most `rate` bytes a second (0: any). 0 when that may begin now, else how
     /// many milliseconds to wait before asking again.
     pub fn take(&mut self, now_ms: u64, bytes: u64, rate: u64) -> u64 {
         let passed = now_ms.saturating_sub(self.at_ms);
         self.at_ms = self.at_ms.max(now_ms);
         if rate == 0 {
-            self.credit = 0;
+            (self.credit, self.debt) = (0, 0);
             return 0;
         }
+        let bytes = bytes.saturating_add(self.debt);
         let earned = rate.saturating_mul(passed) / 1000;
         // However slow the rate, the credit can grow to what one copy needs.
         let most = (rate.saturating_mul(BURST_MS) / 1000).max(bytes);
         self.credit = self.credit.saturating_add(earned).min(most);
         if self.credit >= bytes {
             self.credit = self.credit.saturating_sub(bytes);
+            self.debt = 0;
             return 0;
         }
         if earned == 0 {
@@ -95,6 +105,28 @@ mod tests {
     fn without_a_limit_nothing_waits() {
         let mut pace = Pace::new(5);
         assert_eq!(pace.take(5, u64::MAX, 0), 0);
+    }
+
+    #[test]
+    fn what_others_copied_counts_against_the_limit() {
+        let (rate, bytes) = (1_000_000, 262_144);
+        let (mut pace, mut now, mut copied) = (Pace::new(0), 0_u64, 0_u64);
+        while now < 60_000 {
+            // Somebody else copies half of what the rate allows, until the middle.
+            if now < 30_000 {
+                pace.charge(rate / 200);
+                copied += rate / 200;
+            }
+            now += 10;
+            while pace.take(now, bytes, rate) == 0 {
+                copied += bytes;
+            }
+        }
+        let allowed = rate * now / 1000;
+        assert!(
+            copied <= allowed + bytes && copied >= allowed / 10 * 9,
+            "{copied} of {allowed}"
+        );
     }
 
     #[test]

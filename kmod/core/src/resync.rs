@@ -87,15 +87,17 @@ impl Cursor {
         max_bytes: u32,
         max_words: usize,
     ) -> Step {
-        self.next_with(dirty, |_| false, geometry, max_bytes, max_words)
+        self.next_with(dirty, |_| false, |_| None, geometry, max_bytes, max_words)
     }
 
     /// The same; chunks of which `doubtful` says that the target may well hold them already come one by one, to be
-    /// compared.
+    /// compared. Those are left out that are on their way to the target although this cursor has not named them:
+    /// `under_way` gives the first chunk after the copy that one belongs to.
     pub fn next_with<S: DerefMut<Target = [u64]>>(
         &mut self,
         dirty: &Bitmap<S>,
         doubtful: impl Fn(u64) -> bool,
+        under_way: impl Fn(u64) -> Option<u64>,
         geometry: &Geometry,
         max_bytes: u32,
         max_words: usize,
@@ -114,12 +116,16 @@ impl Cursor {
                 Step::Wait
             }
             Next::Bit(first) => {
+                if let Some(end) = under_way(first) {
+                    self.at = end.max(first.saturating_add(1));
+                    return Step::Continue;
+                }
                 let most = u64::from(max_bytes) >> geometry.chunk_shift();
                 let compare = doubtful(first);
                 let most = if compare { 1 } else { most.max(1) };
                 let limit = first.saturating_add(most).min(dirty.bits());
                 let mut end = first.saturating_add(1);
-                while end < limit && dirty.get(end) && !doubtful(end) {
+                while end < limit && dirty.get(end) && !doubtful(end) && under_way(end).is_none() {
                     end = end.saturating_add(1);
                 }
                 self.at = end;
@@ -133,6 +139,19 @@ impl Cursor {
             }
         }
     }
+}
+
+/// Whether a copy that is made for one leg brings another one exactly what it needs: the same chunks are marked there
+/// (`dirty`), and are to be compared first (`doubtful`) there where they are here (`compare`). Then the disk is read once
+/// for both.
+#[must_use]
+pub fn is_shared<S: DerefMut<Target = [u64]>>(
+    dirty: &Bitmap<S>,
+    doubtful: impl Fn(u64) -> bool,
+    mut chunks: Range<u64>,
+    compare: bool,
+) -> bool {
+    !chunks.is_empty() && chunks.all(|chunk| dirty.get(chunk) && doubtful(chunk) == compare)
 }
 
 /// How far a resync is.

@@ -10,7 +10,7 @@
 
 use netraid_core::bitmap::Bitmap;
 use netraid_core::chunk::Geometry;
-use netraid_core::resync::{eta_ms, Cursor, Extent, Progress, Step};
+use netraid_core::resync::{eta_ms, is_shared, Cursor, Extent, Progress, Step};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -32,10 +32,49 @@ fn doubtful_chunks_come_alone() {
     dirty.set_range(0..8);
     let mut cursor = Cursor::new();
     let mut found = Vec::new();
-    while let Step::Copy(extent) = cursor.next_with(&dirty, |chunk| chunk == 2 || chunk == 3, &geometry, 8 * CHUNK, 1) {
+    while let Step::Copy(extent) = cursor.next_with(
+        &dirty,
+        |chunk| chunk == 2 || chunk == 3,
+        |_| None,
+        &geometry,
+        8 * CHUNK,
+        1,
+    ) {
         found.push((extent.chunks, extent.compare));
     }
     assert_eq!(found, [(0..2, false), (2..3, true), (3..4, true), (4..8, false)]);
+}
+
+/// What is on its way for another leg's sake is neither copied twice nor forgotten. Covers: S56, S106.
+#[test]
+fn what_is_under_way_already_is_left_out() {
+    let geometry = Geometry::new(10 * u64::from(CHUNK), CHUNK).unwrap();
+    let mut dirty = Bitmap::new(vec![0_u64; 1], 10).unwrap();
+    dirty.set_range(0..10);
+    let under_way = |chunk: u64| (3..5).contains(&chunk).then_some(5);
+    let (mut cursor, mut found) = (Cursor::new(), Vec::new());
+    loop {
+        match cursor.next_with(&dirty, |_| false, under_way, &geometry, 8 * CHUNK, 1) {
+            Step::Copy(extent) => found.push(extent.chunks),
+            Step::Continue => {}
+            step => break assert_eq!(step, Step::Wait),
+        }
+    }
+    assert_eq!(found, [0..3, 5..10]);
+}
+
+/// A copy is good for another leg if it brings exactly what that one lacks, in the way it wants it. Covers: S106.
+#[test]
+fn a_copy_is_shared_where_another_leg_lacks_all_of_it() {
+    let mut dirty = Bitmap::new(vec![0_u64; 1], 10).unwrap();
+    dirty.set_range(2..6);
+    let doubtful = |chunk: u64| chunk == 5;
+    assert!(is_shared(&dirty, doubtful, 2..5, false));
+    assert!(is_shared(&dirty, doubtful, 5..6, true));
+    assert!(!is_shared(&dirty, doubtful, 2..5, true), "it wants no comparison");
+    assert!(!is_shared(&dirty, doubtful, 4..6, false), "a part is to be compared");
+    assert!(!is_shared(&dirty, doubtful, 1..3, false), "a part is not missing");
+    assert!(!is_shared(&dirty, doubtful, 3..3, false), "nothing clears no mark");
 }
 
 proptest! {

@@ -2,7 +2,11 @@
 
 //! The source's end of a leg: what it holds, and how decisions become deeds.
 
-use super::{link::Link, source_status::NOTHING_TO_COPY, Node, Observer, Report, ResyncStatus, Timing};
+use super::{
+    link::Link,
+    source_status::{NOTHING_TO_COPY, WAITS},
+    Node, Observer, Report, ResyncStatus, Timing,
+};
 use crate::{
     sys::{
         misc,
@@ -72,6 +76,8 @@ pub(super) struct Inner {
     pub(super) last_resync: ResyncStatus,
     pub(super) marked_all: bool,
     pub(super) copying: bool,
+    /// Others are copied before.
+    pub(super) waits: bool,
     pub(super) copied_before: u64,
     /// Which of [`SourceLeg::full_copies`] the greeting of this connection took in.
     pub(super) full_copy: u32,
@@ -116,6 +122,7 @@ impl SourceLeg {
             last_resync: ResyncStatus::default(),
             marked_all: false,
             copying: false,
+            waits: false,
             copied_before: 0,
             full_copy: 0,
             connects: 0,
@@ -242,6 +249,7 @@ impl SourceLeg {
 
     fn stop_resync(&self, inner: &mut Inner, now: u64) {
         inner.copying = false;
+        inner.waits = false;
         if inner.progress.is_some() {
             let copied = self.volume.counters(self.number()).resynced();
             inner.last_resync = inner.resync_status(now, copied);
@@ -396,6 +404,7 @@ impl Inner {
         use netraid_core::state::LegState::{FullyOperational, Resyncing};
         match self.machine.view() {
             FullyOperational => Text::EMPTY,
+            Resyncing if self.waits => Text::truncated(WAITS),
             Resyncing => self.cause,
             _ => self.reason,
         }

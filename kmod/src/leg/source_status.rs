@@ -4,13 +4,37 @@
 
 use super::{source::SourceLeg, LegStatus, Report, Unconfirmed};
 use crate::sys::misc;
-use netraid_core::{name::Text, wire::features};
+use netraid_core::{name::Text, resync::Progress, wire::features};
 
 /// Why a leg that is not in step stays so.
 pub(super) const NOTHING_TO_COPY: &str = "the disk of the source was given up, and what this target misses can't be \
     copied from it; make a target that is in step the source with `netraid-ctl switchover`";
 
+/// Why a resync does not get on.
+pub(super) const WAITS: &str = "the resync waits for its turn: as many mirrors as may be resynchronized at a time \
+    (max_resyncs of the module) come before";
+
 impl SourceLeg {
+    /// Others come before in the line of resyncs.
+    pub(crate) fn waits_for_turn(&self) {
+        let mut inner = self.inner.lock();
+        inner.waits = inner.copying;
+    }
+
+    /// The resync gets on: its time begins.
+    pub(crate) fn has_turn(&self) {
+        let mut inner = self.inner.lock();
+        if core::mem::take(&mut inner.waits) {
+            let total = inner.progress.map_or(0, |progress| progress.total());
+            inner.progress = inner.progress.map(|_| Progress::start(misc::now_ms(), total));
+        }
+    }
+
+    /// The number of its mirror.
+    pub(crate) fn mirror_id(&self) -> u32 {
+        self.config.node.mirror_id
+    }
+
     /// Tells of the local disk what there is to tell.
     pub(crate) fn look_for_news(&self) {
         for news in self.volume.take_news().into_iter().flatten() {

@@ -4,6 +4,12 @@
 //! step, is also the one that gives up a leg that can't keep up, as the sender may be stuck in the socket then, and that
 //! tells what happened to the local disk, which happens where nobody can be told.
 
+mod turns;
+
+pub(crate) use turns::{is_right_number, prepare as prepare_turns};
+
+use turns::Place;
+
 use crate::{
     leg::{Link, SourceLeg},
     sys::misc,
@@ -43,12 +49,27 @@ pub(crate) enum Clears {
 
 /// The thread's body.
 pub(crate) fn run(leg: &Arc<SourceLeg>) {
+    let mut place = Place::new(leg);
     while !leg.is_stopping() {
         leg.look_for_congestion();
         leg.look_for_news();
-        match leg.copying_over() {
-            Some(link) => Pass::new(leg, link).run(),
-            None => {
+        let Some(link) = leg.copying_over() else {
+            place.leave();
+            leg.volume.wait_copied(leg.number(), NAP_MS);
+            continue;
+        };
+        match place.begin() {
+            Ok(Some(turn)) => {
+                leg.has_turn();
+                Pass::new(leg, link).run();
+                drop(turn);
+            }
+            Ok(None) => {
+                leg.waits_for_turn();
+                leg.volume.wait_copied(leg.number(), NAP_MS);
+            }
+            // No memory for a place in the line.
+            Err(_) => {
                 leg.volume.wait_copied(leg.number(), NAP_MS);
             }
         }
@@ -80,11 +101,28 @@ impl<'a> Pass<'a> {
 
     /// Copies until no mark is left or copying is to stop.
     fn run(mut self) {
+        // What failed before this pass is none of its business: its marks are set.
+        self.copied_so_far();
+        self.copy_all();
+        // What other legs' copies would bring is none of theirs any more.
+        self.leg.volume.copied_so_far(self.leg.number(), 0);
+    }
+
+    /// Small ones count for what they are: what is compared comes chunk by chunk.
+    fn window(&self) -> u64 {
+        u64::from(self.pace.window()).saturating_mul(u64::from(COPY_BYTES))
+    }
+
+    fn copied_so_far(&mut self) -> Copied {
+        let copied = self.leg.volume.copied_so_far(self.leg.number(), self.window());
+        self.pace.charge(copied.shared_bytes);
+        copied
+    }
+
+    fn copy_all(&mut self) {
         let (volume, leg) = (&self.leg.volume, self.leg.number());
         let mut cursor = Cursor::new();
         let mut draining = false;
-        // What failed before this pass is none of its business: its marks are set.
-        let _ = volume.copied_so_far(leg);
         while self.goes_on() {
             self.report();
             let Copied {
@@ -92,13 +130,12 @@ impl<'a> Pass<'a> {
                 bytes,
                 failed,
                 busy,
-            } = volume.copied_so_far(leg);
+                ..
+            } = self.copied_so_far();
             if failed {
                 return self.lose(Text::truncated(DISK_FAILED));
             }
-            // Small ones count for what they are: what is compared comes chunk by chunk.
-            let window = u64::from(self.pace.window()).saturating_mul(u64::from(COPY_BYTES));
-            if bytes >= window || (draining && under_way > 0) {
+            if bytes >= self.window() || (draining && under_way > 0) {
                 if volume.wait_copied(leg, NAP_MS) {
                     self.pace.observe(busy);
                 }
@@ -195,9 +232,9 @@ impl<'a> Pass<'a> {
     }
 
     /// Waits until no copy is under way; false when copying is to stop or a copy failed.
-    fn settle(&self) -> bool {
+    fn settle(&mut self) -> bool {
         while self.goes_on() {
-            let Copied { under_way, failed, .. } = self.leg.volume.copied_so_far(self.leg.number());
+            let Copied { under_way, failed, .. } = self.copied_so_far();
             if failed {
                 self.lose(Text::truncated(DISK_FAILED));
                 return false;

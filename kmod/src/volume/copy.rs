@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Copies of the resync: read here, sent there, and in the same table as the application's writes, so that neither
-//! overtakes the other.
+//! overtakes the other. What several legs lack is read once: a copy goes to each leg that would ask for the same one.
 
 use super::{
+    legs::Remotes,
     now,
+    remote::Remote,
     state::{Entered, Origin, Request, State},
     Volume,
 };
 use crate::resync::Clears;
 use crate::sys::{
     block::{BioList, IoResult, Op, PagedBio, PagedDone},
+    lend::Lent,
     sync::{Busy, Guarded},
 };
 use kernel::prelude::*;
 use netraid_core::{
+    chunk::Geometry,
     inflight::Slot,
-    legs::LegNumber,
-    resync::{Cursor, Step},
+    legs::{LegNumber, LegSet},
+    resync::{is_shared, Cursor, Step},
     wire::{Flags, Kind},
 };
 
@@ -37,6 +41,8 @@ pub(crate) struct Copied {
     pub(crate) under_way: u32,
     /// Bytes of those.
     pub(crate) bytes: u64,
+    /// Bytes that other legs asked for and this one got, too, since the last call.
+    pub(crate) shared_bytes: u64,
     /// The local disk could not be read since the last call.
     pub(crate) failed: bool,
     /// The application has requests under way.
@@ -51,27 +57,67 @@ impl Volume {
             return Step::End;
         };
         let doubtful = |chunk: u64| remote.is_doubtful(chunk);
-        cursor.next_with(remote.dirty.map(), doubtful, &self.geometry, max_bytes, SCAN_WORDS)
+        let under_way = |chunk: u64| {
+            if remote.shared_copies == 0 {
+                // What the leg asked for itself is behind the cursor.
+                return None;
+            }
+            state.shared_copy(leg, chunk)
+        };
+        let map = remote.dirty.map();
+        cursor.next_with(map, doubtful, under_way, &self.geometry, max_bytes, SCAN_WORDS)
     }
 
-    /// How copying to a leg stands.
-    pub(crate) fn copied_so_far(&self, leg: LegNumber) -> Copied {
+    /// How copying to a leg stands. From now on so many bytes of copies may be under way; with 0 no resync is at work.
+    pub(crate) fn copied_so_far(&self, leg: LegNumber, window: u64) -> Copied {
         let mut state = self.state.lock();
         let busy = state.applications > 0;
         match state.remotes.get_mut(leg) {
-            Some(remote) => Copied {
-                under_way: remote.copies,
-                bytes: remote.copy_bytes,
-                failed: core::mem::take(&mut remote.copy_failed),
-                busy,
-            },
+            Some(remote) => {
+                remote.copy_window = window;
+                Copied {
+                    under_way: remote.copies,
+                    bytes: remote.copy_bytes,
+                    shared_bytes: core::mem::take(&mut remote.shared_bytes),
+                    failed: core::mem::take(&mut remote.copy_failed),
+                    busy,
+                }
+            }
             None => Copied {
                 under_way: 0,
                 bytes: 0,
+                shared_bytes: 0,
                 failed: false,
                 busy,
             },
         }
+    }
+}
+
+impl State {
+    /// Where the copy ends that brings a leg this chunk though another leg asked for it.
+    fn shared_copy(&self, leg: LegNumber, chunk: u64) -> Option<u64> {
+        let mut requests = self.inflight.iter().filter_map(|slot| self.requests.get(slot.index()));
+        let copy = requests.find(|request| request.is_copy_for(leg) && request.clears.contains(&chunk))?;
+        Some(copy.clears.end)
+    }
+}
+
+impl Remotes {
+    /// The legs that a copy is good for: beside the one that asks for it those whose resync is at work, has not enough
+    /// under way, and lacks just that.
+    fn sharing(&self, copy: &Request, geometry: &Geometry) -> LegSet {
+        let compare = copy.kind == Some(Kind::Compare);
+        // A piece of a chunk clears no mark, or that of the whole chunk.
+        let whole = copy.clears == geometry.range(copy.offset, copy.len);
+        let shares = |remote: &Remote| {
+            let doubtful = |chunk: u64| remote.is_doubtful(chunk);
+            let works = remote.live && remote.copy_bytes < remote.copy_window;
+            works && is_shared(remote.dirty.map(), doubtful, copy.clears.clone(), compare)
+        };
+        let mut legs = if whole { self.those(shares) } else { LegSet::NONE };
+        legs.put(copy.leg, true);
+        legs
     }
 }
 
@@ -105,7 +151,7 @@ pub(crate) fn enter(volume: &Guarded<Volume>, part: Part) -> Result<bool> {
         Clears::Chunk(offset, len) => geometry.inner_range(offset, len),
         Clears::Nothing => 0..0,
     };
-    let request = Request {
+    let mut request = Request {
         copy: Some(pages),
         origin: Origin::Copy,
         leg,
@@ -129,9 +175,9 @@ pub(crate) fn enter(volume: &Guarded<Volume>, part: Part) -> Result<bool> {
         drop(request);
         return Ok(false);
     }
-    if let Some(remote) = state.remotes.get_mut(leg) {
-        remote.copies = remote.copies.saturating_add(1);
-        remote.copy_bytes = remote.copy_bytes.saturating_add(u64::from(len));
+    request.legs = state.remotes.sharing(&request, geometry);
+    for (leg, remote) in state.remotes.iter_mut().filter(|(leg, _)| request.legs.contains(*leg)) {
+        remote.copy_begins(leg, &request);
     }
     if let Some(Entered::Started(slot)) = state.enter(request) {
         let pages = begin(&mut state, slot);
@@ -170,31 +216,31 @@ impl PagedDone for Copy {
         // What was read from a disk that was given up is not sent: it may lack what the target has.
         let result = if log.local.is_gone() { Err(EIO) } else { result };
         request.local = false;
-        let leg = request.leg;
-        let mut sends = false;
         // Pages that are not sent go back when the request is taken out of the table, or at the end of this function.
         let mut unused = None;
-        if let Some(remote) = remotes.get_mut(leg).filter(|remote| remote.live && result.is_ok()) {
-            sends = true;
-            request.zero = is_zero;
-            if is_zero && request.kind == Some(Kind::Write) {
-                request.kind = Some(Kind::Zeroes);
-                unused = Some(pages);
-            } else {
-                request.copy = Some(pages);
-            }
-            remote.queue(leg, self.slot, request, now());
-        } else {
+        let live = |leg: &LegNumber| remotes.get(*leg).is_some_and(|remote| remote.live);
+        let sends: LegSet = request.legs.iter().filter(|leg| result.is_ok() && live(leg)).collect();
+        if sends.is_empty() {
             unused = Some(pages);
+        } else if is_zero && request.kind == Some(Kind::Write) {
+            request.kind = Some(Kind::Zeroes);
+            unused = Some(pages);
+        } else {
+            request.zero = is_zero;
+            request.read = Some(Lent::new(pages));
         }
-        if let Some(remote) = remotes.get_mut(leg) {
-            remote.copy_failed |= result.is_err();
+        for leg in request.legs.iter() {
+            let Some(remote) = remotes.get_mut(leg) else { continue };
+            if sends.contains(leg) {
+                remote.queue(leg, self.slot, request, now());
+            } else {
+                remote.copy_left(leg, request);
+                remote.copy_failed |= result.is_err();
+            }
         }
         state.finish_if_done(self.slot, &mut BioList::new());
         volume.release(state, BioList::new());
-        if sends {
-            volume.raise_outgoing(leg);
-        }
+        volume.raise_all_outgoing(sends);
         drop(unused);
     }
 }

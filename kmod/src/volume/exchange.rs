@@ -31,9 +31,9 @@ pub(crate) enum Payload {
     /// What was in an application's pages.
     Shadow(Loan<PagedBio<Shadow>>),
     /// Pages read by the resync.
-    Copy(PagedBio<Copy>),
+    Copy(Loan<PagedBio<Copy>>),
     /// The same, of which only the digest is sent.
-    Digest(PagedBio<Copy>),
+    Digest(Loan<PagedBio<Copy>>),
 }
 
 /// A message to be sent.
@@ -85,7 +85,7 @@ impl Volume {
                     slot: None,
                 });
             }
-            let payload = payload(request);
+            let payload = payload(request, leg);
             return Some(Outgoing {
                 header,
                 payload,
@@ -141,7 +141,7 @@ impl Volume {
         match outgoing.payload {
             Payload::Bio(loan) => come_back(&mut request.bio, loan),
             Payload::Shadow(loan) => come_back(&mut request.shadow, loan),
-            Payload::Copy(copy) | Payload::Digest(copy) => request.copy = Some(copy),
+            Payload::Copy(loan) | Payload::Digest(loan) => come_back(&mut request.read, loan),
             Payload::None => {}
         }
         let abandoned = request.remote.of(leg) == Part::Abandoned;
@@ -168,7 +168,7 @@ impl Volume {
         if !matches!(request.remote.of(leg), Part::Sent | Part::Sending) {
             return Confirmed::Unexpected;
         }
-        if ack.status == AckStatus::Differs && request.kind == Some(Kind::Compare) {
+        if ack.status == AckStatus::Differs && request.kind_for(leg) == Some(Kind::Compare) {
             if request.remote.differ(leg) == After::Again {
                 state.send_again(slot, leg);
             }
@@ -205,7 +205,7 @@ impl Volume {
         match request.origin {
             Origin::Application => remote.replicated_bytes = remote.replicated_bytes.saturating_add(request.len),
             Origin::Copy => {
-                remote.count_copy(request);
+                remote.count_copy(leg, request);
                 // Where a write of the local disk failed meanwhile, a chunk copied in pieces may differ.
                 if !remote.copy_failed {
                     // The target may have it in its cache alone as yet.
@@ -231,20 +231,21 @@ impl State {
 }
 
 impl Remote {
-    fn count_copy(&mut self, request: &Request) {
+    fn count_copy(&mut self, leg: LegNumber, request: &Request) {
+        let kind = request.kind_for(leg);
         let Self {
             equal_bytes,
             copied_bytes,
             zeroed_bytes,
             ..
         } = self;
-        let count = if request.kind == Some(Kind::Compare) {
+        let count = if kind == Some(Kind::Compare) {
             equal_bytes
         } else {
             copied_bytes
         };
         *count = count.saturating_add(request.len);
-        if request.kind == Some(Kind::Zeroes) {
+        if kind == Some(Kind::Zeroes) {
             *zeroed_bytes = zeroed_bytes.saturating_add(request.len);
         }
     }
@@ -259,22 +260,26 @@ fn come_back<T: Lend>(lender: &mut Option<Lent<T>>, loan: Loan<T>) {
 
 /// The data of a request. Only a write has any; the bio of a discard or of zeroes names a range without pages. Where there
 /// is a copy of it, the bio is never lent: it may end at any time.
-fn payload(request: &mut Request) -> Payload {
+fn payload(request: &mut Request, leg: LegNumber) -> Payload {
     if let Some(shadow) = request.shadow.as_mut() {
         return Payload::Shadow(shadow.lend());
     }
-    match request.kind {
+    match request.kind_for(leg) {
         Some(Kind::Write) => match request.bio.as_mut() {
             Some(bio) => Payload::Bio(bio.lend()),
-            None => request.copy.take().map_or(Payload::None, Payload::Copy),
+            None => lend_read(request).map_or(Payload::None, Payload::Copy),
         },
-        Some(Kind::Compare) => request.copy.take().map_or(Payload::None, Payload::Digest),
+        Some(Kind::Compare) => lend_read(request).map_or(Payload::None, Payload::Digest),
         _ => Payload::None,
     }
 }
 
+fn lend_read(request: &mut Request) -> Option<Loan<PagedBio<Copy>>> {
+    request.read.as_mut().map(Lent::lend)
+}
+
 fn header(slot: Slot, leg: LegNumber, request: &Request) -> Header {
-    let mut header = Header::new(request.kind.unwrap_or(Kind::Flush));
+    let mut header = Header::new(request.kind_for(leg).unwrap_or(Kind::Flush));
     header.flags = request
         .flags
         .with(Flags::RESYNC, request.origin == Origin::Copy)

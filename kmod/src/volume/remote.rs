@@ -100,6 +100,12 @@ pub(super) struct Remote {
     pub(super) copies: u32,
     /// Bytes of those.
     pub(super) copy_bytes: u64,
+    /// How many bytes of copies may be under way; 0 where no resync is at work.
+    pub(super) copy_window: u64,
+    /// Those of the copies that another leg asked for.
+    pub(super) shared_copies: u32,
+    /// Bytes of such since the resync was last told.
+    pub(super) shared_bytes: u64,
     pub(super) copy_failed: bool,
     /// A copy has ended since the resync was last told.
     pub(super) copy_ended: bool,
@@ -136,6 +142,9 @@ impl Remote {
             covered: false,
             copies: 0,
             copy_bytes: 0,
+            copy_window: 0,
+            shared_copies: 0,
+            shared_bytes: 0,
             copy_failed: false,
             copy_ended: false,
         };
@@ -170,8 +179,30 @@ impl Remote {
     /// The leg is done with a request, or has given it up.
     pub(super) fn left(&mut self, leg: LegNumber, request: &Request) {
         self.outstanding = self.outstanding.saturating_sub(1);
-        if request.origin == Origin::Application {
-            self.lag.end(request.seq(leg), request.data_len());
+        match request.origin {
+            Origin::Application => self.lag.end(request.seq(leg), request.data_len()),
+            Origin::Copy => self.copy_left(leg, request),
+            Origin::Round | Origin::Rescue | Origin::Rebuild => {}
+        }
+    }
+
+    /// A copy for this leg, which is number `leg`, has begun.
+    pub(super) fn copy_begins(&mut self, leg: LegNumber, request: &Request) {
+        self.copies = self.copies.saturating_add(1);
+        self.copy_bytes = self.copy_bytes.saturating_add(request.len);
+        if request.leg != leg {
+            self.shared_copies = self.shared_copies.saturating_add(1);
+            self.shared_bytes = self.shared_bytes.saturating_add(request.len);
+        }
+    }
+
+    /// The leg has a copy, or does not get it.
+    pub(super) fn copy_left(&mut self, leg: LegNumber, request: &Request) {
+        self.copies = self.copies.saturating_sub(1);
+        self.copy_bytes = self.copy_bytes.saturating_sub(request.len);
+        self.copy_ended = true;
+        if request.leg != leg {
+            self.shared_copies = self.shared_copies.saturating_sub(1);
         }
     }
 
@@ -186,7 +217,7 @@ impl Remote {
 
     /// The target was asked whether it holds the data of a request, and does not: the request is queued anew.
     pub(super) fn queue_again(&mut self, leg: LegNumber, slot: Slot, request: &mut Request) {
-        request.kind = Some(if request.zero { Kind::Zeroes } else { Kind::Write });
+        request.again.put(leg, true);
         request.set_seq(leg, self.next_seq);
         self.next_seq = self.next_seq.wrapping_add(1);
         // It left its place in the queue when it was sent.

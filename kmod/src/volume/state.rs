@@ -52,13 +52,19 @@ pub(super) struct Request {
     pub(super) bio: Option<Lent<Bio>>,
     /// The clone for the local disk until it starts.
     pub(super) child: Option<Child<Local>>,
-    /// The pages of a copy, unless the disk or the sender has them.
+    /// The pages of a copy, until the disk has them.
     pub(super) copy: Option<PagedBio<Copy>>,
+    /// What was read into them, lent to the senders.
+    pub(super) read: Option<Lent<PagedBio<Copy>>>,
     /// The application's data in pages of our own, lent to the senders as the bio would be.
     pub(super) shadow: Option<Lent<PagedBio<Shadow>>>,
     pub(super) origin: Origin,
-    /// The leg that a copy is for, or that was asked for data.
+    /// The leg that asked for a copy, or that was asked for data.
     pub(super) leg: LegNumber,
+    /// The legs that a copy is for.
+    pub(super) legs: LegSet,
+    /// Those of them that were asked whether they hold the data, and do not.
+    pub(super) again: LegSet,
     /// The chunks whose marks go when the copy is confirmed.
     pub(super) clears: Range<u64>,
     pub(super) kind: Option<Kind>,
@@ -99,6 +105,20 @@ impl Request {
         } else {
             0
         }
+    }
+
+    /// What a leg gets: those that hold something else than what they were asked about get the data.
+    pub(super) fn kind_for(&self, leg: LegNumber) -> Option<Kind> {
+        match self.kind {
+            Some(Kind::Compare) if self.again.contains(leg) => Some(if self.zero { Kind::Zeroes } else { Kind::Write }),
+            kind => kind,
+        }
+    }
+
+    /// Whether it is a copy that a leg has still to get.
+    pub(super) fn is_copy_for(&self, leg: LegNumber) -> bool {
+        let comes = self.local || self.remote.of(leg).is_pending();
+        self.origin == Origin::Copy && comes && self.legs.contains(leg)
     }
 
     /// Its sequence number on a leg.
@@ -329,13 +349,8 @@ impl State {
         let mut request = core::mem::take(request);
         match request.origin {
             Origin::Application => self.applications = self.applications.saturating_sub(1),
-            Origin::Copy => {
-                if let Some(remote) = self.remotes.get_mut(request.leg) {
-                    remote.copies = remote.copies.saturating_sub(1);
-                    remote.copy_bytes = remote.copy_bytes.saturating_sub(request.len);
-                    remote.copy_ended = true;
-                }
-            }
+            // Counted for each leg when that is done with it.
+            Origin::Copy => {}
             Origin::Round => self.log.end_round(),
             Origin::Rescue => self.rescues.left(),
             Origin::Rebuild => self.rebuild.end(request.len, request.error),
