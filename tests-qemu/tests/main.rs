@@ -57,6 +57,7 @@ mod power_cut;
 mod refilled_disks;
 mod replication;
 mod resync;
+mod resync_shared;
 mod roles;
 mod roles_persistent;
 mod several;
@@ -124,6 +125,7 @@ fn main() -> ExitCode {
         resync::CASES,
         roles::CASES,
         roles_persistent::CASES,
+        resync_shared::CASES,
         several::CASES,
         several_mesh::CASES,
         several_roles::CASES,
