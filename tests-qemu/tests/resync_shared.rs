@@ -162,7 +162,7 @@ fn mirrors_take_turns_in_being_resynchronized(cluster: &Cluster) -> Result<()> {
         let reason = status(eve, "two")?["legs"][1]["reason"].clone();
         Ok(reason.as_str().is_some_and(|reason| reason.contains(waits)))
     })?;
-    let told = eve.ctl("status two").ok()?;
+    let told = eve.ctl("status two --detail").ok()?;
     ensure!(told.contains(waits), "{told}");
     let (first, second) = (
         status(eve, "one")?["legs"][1].clone(),
