@@ -30,7 +30,7 @@ const FEW: u64 = 5;
 /// Blocks the writer has, all over the disk.
 const BLOCKS: u64 = SIZE / 4096;
 
-fn cuts(usual: u64) -> Result<u64> {
+pub(crate) fn cuts(usual: u64) -> Result<u64> {
     match env::var(CUTS) {
         Ok(text) => text.parse().with_context(|| format!("{CUTS}={text}")),
         Err(_) => Ok(usual),
