@@ -73,6 +73,7 @@ pub mod meta;
 pub mod name;
 pub mod ownership;
 pub mod pace;
+pub mod recent;
 pub mod request;
 pub mod rescue;
 pub mod resync;

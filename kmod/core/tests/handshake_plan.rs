@@ -43,6 +43,8 @@ fn source() -> SourceFacts {
         is_new: false,
         paused: false,
         full: false,
+        recent: 0,
+        unknown: false,
     }
 }
 
@@ -97,6 +99,14 @@ fn promised(facts: &SourceFacts, welcome: &Welcome, relation: Relation) -> Plan 
     let tells = has(WelcomeFlags::HAS_MAP) && !has(WelcomeFlags::INCONSISTENT);
     let covered = matches!(relation, Same | PeerOlder) || (matches!(relation, PeerNewer | Forked) && tells);
     let fresh = relation == PeerFresh;
+    // Those of a target that lost the same source only together with what both were sent of late.
+    let same_source = facts.recent != 0;
+    let both = same_source
+        && has(WelcomeFlags::RECENT)
+        && !has(WelcomeFlags::INCONSISTENT)
+        && welcome.generation == facts.recent;
+    let older = matches!(relation, Same | PeerOlder | PeerFar);
+    let covered = !facts.unknown && if same_source { both && older } else { covered };
     let copying = if facts.full {
         Copying::Everything
     } else if fresh && facts.prepared && has(WelcomeFlags::PREPARED) {
@@ -110,7 +120,7 @@ fn promised(facts: &SourceFacts, welcome: &Welcome, relation: Relation) -> Plan 
     };
     Plan::Agree(Agreement {
         copying,
-        merge_map: has(WelcomeFlags::HAS_MAP),
+        merge_map: has(WelcomeFlags::HAS_MAP) || (both && copying == Copying::Marked),
         distrust: copying != Copying::Everything && facts.known_instance != RUN,
         // What another source brought there need not be copied once more; an operator who wants a copy gets one.
         compare: copying == Copying::Everything
@@ -126,7 +136,7 @@ fn promised(facts: &SourceFacts, welcome: &Welcome, relation: Relation) -> Plan 
     })
 }
 
-/// All 10 * 3 * 3 * 2^10 combinations of what the plan depends on. Covers: S24, S25, S110, S178, S270.
+/// All 10 * 3 * 3 * 3 * 2^12 combinations of what the plan depends on. Covers: S24, S25, S110, S178, S270.
 #[test]
 fn the_plan_keeps_its_promise_in_every_combination() {
     let mut seen = [0u32; 4];
@@ -134,7 +144,7 @@ fn the_plan_keeps_its_promise_in_every_combination() {
         assert_eq!(relation(&mine, &theirs), expected);
         for known_node in [NO_ID, TARGET, OTHER] {
             for known_instance in [NO_ID, RUN, OTHER] {
-                for bits in 0u32..1 << 10 {
+                for (bits, recent) in (0u32..1 << 12).flat_map(|bits| [0, theirs.current, 99].map(|it| (bits, it))) {
                     let bit = |number: u32| bits >> number & 1 == 1;
                     let facts = SourceFacts {
                         mine,
@@ -144,6 +154,8 @@ fn the_plan_keeps_its_promise_in_every_combination() {
                         full: bit(1),
                         prepared: bit(2),
                         shared: bit(9),
+                        recent,
+                        unknown: bit(11),
                         is_new: bit(3),
                         ..source()
                     };
@@ -152,7 +164,8 @@ fn the_plan_keeps_its_promise_in_every_combination() {
                         .with(WelcomeFlags::YIELDED, bit(5))
                         .with(WelcomeFlags::HAS_MAP, bit(6))
                         .with(WelcomeFlags::PREPARED, bit(7))
-                        .with(WelcomeFlags::DISCARD_OK, bit(8));
+                        .with(WelcomeFlags::DISCARD_OK, bit(8))
+                        .with(WelcomeFlags::RECENT, bit(10));
                     let welcome = Welcome {
                         flags,
                         generation: theirs.current,

@@ -102,6 +102,8 @@ fn source_facts(mine: Generations, bits: u32) -> SourceFacts {
         is_new: bits & 2 != 0,
         paused: bits & 4 != 0,
         full: bits & 8 != 0,
+        recent: 0,
+        unknown: false,
     }
 }
 

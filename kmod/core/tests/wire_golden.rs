@@ -163,6 +163,14 @@ fn messages() -> Vec<(Kind, Vec<u8>)> {
                 }
                 Kind::ResyncStart => message(Header { span: 1 << 30, ..plain }, &[]),
                 Kind::ResyncDone => message(Header { offset: 9, ..plain }, &[]),
+                Kind::Settled => message(
+                    Header {
+                        offset: 4,
+                        span: 5,
+                        ..plain
+                    },
+                    &[],
+                ),
                 Kind::Flush => message(
                     Header {
                         handle: 8,
@@ -291,5 +299,5 @@ fn the_numbers_of_the_kinds_are_fixed() {
         assert_eq!(Kind::from_number(number), Some(kind));
     }
     assert_eq!(Kind::from_number(0), None);
-    assert_eq!(Kind::from_number(22), None);
+    assert_eq!(Kind::from_number(23), None);
 }

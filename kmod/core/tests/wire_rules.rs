@@ -121,7 +121,18 @@ fn discards_and_zeroes_cover_whole_sectors_and_carry_nothing() {
 #[test]
 fn messages_without_payload_have_none() {
     use Kind::*;
-    for kind in [Flush, Ping, Pong, ResyncStart, ResyncDone, Pause, Resume, Bye, Takeover] {
+    for kind in [
+        Flush,
+        Ping,
+        Pong,
+        ResyncStart,
+        ResyncDone,
+        Pause,
+        Resume,
+        Bye,
+        Takeover,
+        Settled,
+    ] {
         assert_eq!(error(Header::new(kind)), None);
         assert_eq!(
             error(Header {

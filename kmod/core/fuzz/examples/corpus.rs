@@ -165,6 +165,7 @@ fn plain() -> Vec<(&'static str, Vec<u8>)> {
         ("resume", Kind::Resume),
         ("bye", Kind::Bye),
         ("takeover", Kind::Takeover),
+        ("settled", Kind::Settled),
     ]
     .map(|(name, kind)| (name, message(Header::new(kind), &[])))
     .to_vec()

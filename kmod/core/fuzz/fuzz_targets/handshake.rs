@@ -9,7 +9,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use netraid_core::chunk::Geometry;
-use netraid_core::generation::{relation, Generations};
+use netraid_core::generation::{relation, Generations, Relation};
 use netraid_core::handshake::{
     generations_of_source, generations_of_target, source_decide, target_decide, ConnectedSource, Copying, Plan,
     SourceFacts, TargetFacts, Verdict,
@@ -79,14 +79,23 @@ fn as_source(mine: Generations, switches: u8, welcome: &Welcome) {
         is_new: has(8),
         paused: has(16),
         full: has(32),
+        recent: if has(64) { mine.base } else { 0 },
+        unknown: has(128),
     };
     if let Plan::Agree(agreement) = source_decide(&facts, welcome) {
         assert!(welcome.size >= facts.size && welcome.logical_block_size <= facts.logical_block_size);
         let related = relation(&mine, &generations_of_target(welcome));
         let yielded = welcome.flags.contains(WelcomeFlags::YIELDED);
         assert!(yielded || !(related.peer_is_newer() || related.is_fork()));
+        let known = agreement.copying != Copying::Marked || related == Relation::PeerFresh;
+        assert!(!facts.unknown || known);
         assert!(!facts.full || agreement.copying == Copying::Everything);
-        assert_eq!(agreement.merge_map, welcome.flags.contains(WelcomeFlags::HAS_MAP));
+        let tells = agreement.copying == Copying::Marked && welcome.flags.contains(WelcomeFlags::RECENT);
+        assert!(agreement.merge_map || !welcome.flags.contains(WelcomeFlags::HAS_MAP));
+        assert!(tells || agreement.merge_map == welcome.flags.contains(WelcomeFlags::HAS_MAP));
+        // Marks that are only one half are believed only together with the other one.
+        let half = facts.recent != 0 && agreement.copying == Copying::Marked && related != Relation::PeerFresh;
+        assert!(!half || (tells && agreement.merge_map));
     }
 }
 

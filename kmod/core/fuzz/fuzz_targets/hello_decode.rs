@@ -51,6 +51,8 @@ fn source(welcome: &Welcome) -> SourceFacts {
         is_new: false,
         paused: false,
         full: false,
+        recent: 0,
+        unknown: false,
     }
 }
 

@@ -35,11 +35,14 @@
 //! | Was a full copy asked for, or is it another machine than the marks speak of? | [`Copying::Everything`] |
 //! | Does it hold nothing, and both operators say that the copies are the same? | [`Copying::Marked`] |
 //! | Does it hold nothing, and the source was new when it was made? | [`Copying::Written`] |
+//! | Did both lose the same source, and does the target not know what it was sent of late? | [`Copying::Everything`] |
 //! | Do the marks of both sides not cover every difference, or does it not tell its own? | [`Copying::Everything`] |
 //! | otherwise | [`Copying::Marked`] |
 //!
-//! What is to be copied for want of marks alone to a target that another source brought up to date, as the targets that
-//! are left after a failover, is compared first ([`Agreement::compare`]).
+//! Two targets that lost their source while they were in step with it may differ where something was under way, and
+//! nowhere else. The one that becomes the source marks what it was sent of late, and adds what the other was
+//! ([`crate::recent`]). One that has been restarted does not know any more. What is to be copied for want of marks alone to
+//! a target that another source brought up to date is compared first ([`Agreement::compare`]).
 //!
 //! A target in the middle of a resync is brought up to date with what is marked: a mark is cleared only when the copy
 //! is confirmed, so the marks still cover everything that it misses. Such a target needs a resync even where nothing is

@@ -33,6 +33,11 @@ pub struct SourceFacts {
     pub paused: bool,
     /// An operator asked for a full copy.
     pub full: bool,
+    /// The target and this machine were both complete at this generation, under a source that is gone: the marks cover
+    /// every difference only together with what the target was sent of late. 0 where they do so alone.
+    pub recent: u64,
+    /// The marks say nothing.
+    pub unknown: bool,
 }
 
 /// What has to be copied.
@@ -82,9 +87,10 @@ pub fn source_decide(facts: &SourceFacts, welcome: &Welcome) -> Plan {
         return Plan::Refuse(code);
     }
     let copying = copying(facts, welcome);
+    let marked = copying == Copying::Marked;
     Plan::Agree(Agreement {
         copying,
-        merge_map: welcome.flags.contains(WelcomeFlags::HAS_MAP),
+        merge_map: welcome.flags.contains(WelcomeFlags::HAS_MAP) || (marked && tells_recent(facts, welcome)),
         distrust: facts.known_instance != welcome.instance && copying != Copying::Everything,
         compare: copying == Copying::Everything && is_near(facts, welcome),
         covered: copying == Copying::Marked
@@ -117,7 +123,9 @@ fn copying(facts: &SourceFacts, welcome: &Welcome) -> Copying {
         Copying::Marked
     } else if fresh && facts.is_new {
         Copying::Written
-    } else if known && is_covered(related, welcome) {
+    } else if facts.unknown || (facts.recent != 0 && !(tells_recent(facts, welcome) && related.peer_is_covered())) {
+        Copying::Everything
+    } else if known && (facts.recent != 0 || is_covered(related, welcome)) {
         Copying::Marked
     } else {
         Copying::Everything
@@ -146,6 +154,13 @@ fn is_covered(related: Relation, welcome: &Welcome) -> bool {
     // It forgets its own marks when a resync begins.
     let tells = has(WelcomeFlags::HAS_MAP) && !has(WelcomeFlags::INCONSISTENT);
     related.is_marked() && (related.peer_is_covered() || tells)
+}
+
+/// Whether the target holds what this machine held when it became source, and knows what it was sent of late.
+fn tells_recent(facts: &SourceFacts, welcome: &Welcome) -> bool {
+    let complete = !welcome.flags.contains(WelcomeFlags::INCONSISTENT);
+    let same = facts.recent != 0 && generations_of_target(welcome).current == facts.recent;
+    same && complete && welcome.flags.contains(WelcomeFlags::RECENT)
 }
 
 /// What in a Welcome a correct target would have refused itself, or never said.

@@ -116,5 +116,10 @@ lasting_flags! {
         BEHIND = 1 << 3, "may fall behind";
         /// It may hold the current generation as well as its base: it has been told of it, or was about to be.
         FOLLOWING = 1 << 4, "may have followed";
+        /// It held its base together with this machine, under a source that is gone: the map says what it misses only together
+        /// with what it was sent of late.
+        RECENT = 1 << 5, "to be asked what it was sent of late";
+        /// The map says nothing of what it misses.
+        UNKNOWN = 1 << 6, "to be compared";
     }
 }

@@ -52,6 +52,9 @@ pub fn note_source(peers: &mut [Peer; PEERS], source: &Id, ip: &[u8]) -> bool {
     if let Some(place) = place {
         peers.swap(0, place);
     }
+    for peer in peers.iter_mut() {
+        peer.flags = peer.flags.without(PeerFlags::RECENT).without(PeerFlags::UNKNOWN);
+    }
     for peer in peers.iter_mut().skip(1) {
         peer.base = 0;
         peer.flags = peer

@@ -80,5 +80,8 @@ flags32! {
         LAST_OWNER = 128;
         /// It has metadata of this mirror.
         BOUND = 256;
+        /// It knows what it was sent of late by another source than the one that greets. That is among its map, which follows
+        /// if it is asked to resume.
+        RECENT = 512;
     }
 }

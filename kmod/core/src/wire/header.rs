@@ -248,7 +248,8 @@ const fn length_limits(kind: Kind) -> (u32, u32) {
         | Kind::Resume
         | Kind::Bye
         | Kind::Read
-        | Kind::Takeover => (0, 0),
+        | Kind::Takeover
+        | Kind::Settled => (0, 0),
     }
 }
 

@@ -51,11 +51,13 @@ pub enum Kind {
     Takeover = 20,
     /// Is this what the disk holds there?
     Compare = 21,
+    /// A mark in the stream, and what is settled of what was sent before.
+    Settled = 22,
 }
 
 impl Kind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Hello,
         Self::Welcome,
         Self::Refuse,
@@ -77,6 +79,7 @@ impl Kind {
         Self::ReadReply,
         Self::Takeover,
         Self::Compare,
+        Self::Settled,
     ];
 
     /// The number on the wire.

@@ -44,6 +44,7 @@
 //! | ReadReply | 19 | target | the data, nothing where it could not be read | where it is from; handle and sequence number are those of the Read |
 //! | Takeover | 20 | target | | |
 //! | Compare | 21 | source | SHA-256 of the data | where it is |
+//! | Settled | 22 | source | | offset: the number of the mark before which all is settled, 0 for none; span: the number of this one |
 //!
 //! A Compare is acknowledged with [`AckStatus::Ok`] where the disk of the target holds data of this
 //! digest, with [`AckStatus::Differs`] where it does not; a Write of the same range follows then.
@@ -51,6 +52,10 @@
 //! Read and ReadReply need [`features::READ`]. A source asks only a target to which it has sent a
 //! ResyncDone on the same connection, and only for what it has no unconfirmed write for; it has at
 //! most [`rescue::MOST`](crate::rescue::MOST) reads without an answer. Answers come in any order.
+//!
+//! A Settled marks a place in the stream, and says of an earlier one that what was sent before it is on every other
+//! target that holds the same generation. What that is for is told in [`crate::recent`]. It needs
+//! [`features::RECENT`], and is sent only after a ResyncDone on the same connection.
 //!
 //! # Order
 //!
@@ -137,7 +142,7 @@ pub mod features {
     /// The payload checksum of the header is filled in and checked.
     pub const PAYLOAD_CRC: u64 = 1 << 0;
     /// What this version offers, unless an operator wants less.
-    pub const SUPPORTED: u64 = PAYLOAD_CRC | READ | COMPARE | BARRIER;
+    pub const SUPPORTED: u64 = PAYLOAD_CRC | READ | COMPARE | BARRIER | RECENT;
     /// Reserved: payloads compressed with lz4.
     pub const LZ4: u64 = 1 << 1;
     /// Reserved: payloads compressed with zstd.
@@ -156,4 +161,6 @@ pub mod features {
     pub const COMPARE: u64 = 1 << 8;
     /// Requests are ordered by [`Flags::BARRIER`](super::Flags::BARRIER); offered where the leg is asynchronous.
     pub const BARRIER: u64 = 1 << 9;
+    /// The target remembers what it was sent of late: Settled.
+    pub const RECENT: u64 = 1 << 10;
 }

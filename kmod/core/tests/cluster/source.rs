@@ -64,6 +64,8 @@ pub fn source_facts(sb: &Superblock, welcome: &Welcome, paused: bool) -> SourceF
         is_new: sb.flags.contains(MetaFlags::NEW),
         paused,
         full: peer.flags.contains(PeerFlags::FULL),
+        recent: 0,
+        unknown: false,
     }
 }
 

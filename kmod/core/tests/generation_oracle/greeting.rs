@@ -95,5 +95,7 @@ pub(crate) fn source_facts(source: &Machine, target: usize) -> SourceFacts {
         is_new: false,
         paused: false,
         full: false,
+        recent: 0,
+        unknown: false,
     }
 }

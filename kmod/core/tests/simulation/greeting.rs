@@ -108,6 +108,8 @@ pub(crate) fn source_facts(meta: &Meta, target: &Id, paused: bool) -> netraid_co
         is_new: meta.has(MetaFlags::NEW),
         paused,
         full: peer.flags.contains(PeerFlags::FULL),
+        recent: 0,
+        unknown: false,
     }
 }
 

@@ -134,6 +134,7 @@ pub(crate) fn of_source(random: &mut Random, mirror: &Mirror, seq: u64) -> Resul
         (Kind::Pong, 50),
         (Kind::ResyncStart, 8),
         (Kind::ResyncDone, 8),
+        (Kind::Settled, 20),
         (Kind::Pause, 4),
         (Kind::Resume, 4),
         (Kind::Bye, 1),
@@ -178,6 +179,11 @@ pub(crate) fn of_source(random: &mut Random, mirror: &Mirror, seq: u64) -> Resul
         Kind::ResyncStart | Kind::ResyncDone => {
             header.offset = random.odd_number();
             header.span = random.odd_number();
+            message(header, &[])
+        }
+        Kind::Settled => {
+            header.offset = random.below(4);
+            header.span = random.below(4);
             message(header, &[])
         }
         Kind::Reply => {
