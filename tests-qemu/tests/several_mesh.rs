@@ -9,13 +9,21 @@ use crate::{
     harness::{case, Case, SOON},
     mirror::{refused, status, QUICK},
     persist::{boot, DEVICE},
-    several::{all_same, extend, extended, has_all, in_step, leg, some_writes, wait, QUARTER},
+    several::{all_same, extend, extended, has_all, in_step, leg, same, some_writes, wait, QUARTER},
 };
 
 pub(crate) const CASES: &[Case] = &[
     case!(a_new_source_goes_on_with_the_targets_that_were_prepared).three(),
+    case!(a_new_source_compares_only_what_was_written_of_late)
+        .three()
+        .debug(),
+    case!(what_a_target_forgot_is_compared_as_a_whole).three(),
     case!(what_a_target_prepares_is_refused_where_it_makes_no_sense),
 ];
+
+fn all_same_of(nodes: &[&Node]) -> Result<()> {
+    nodes.windows(2).try_for_each(|pair| same(pair[0], pair[1]))
+}
 
 fn type_of(source: &Node, target: &Node) -> Result<String> {
     let leg = leg(source, target)?;
@@ -79,6 +87,103 @@ fn a_new_source_goes_on_with_the_targets_that_were_prepared(cluster: &Cluster) -
         has_all(workload, adam)?;
     }
     Ok(())
+}
+
+/// Each of the targets knows the other one for later.
+fn prepared(cluster: &Cluster, create: &str) -> Result<()> {
+    extended(cluster, create)?;
+    let [_, adam, abel] = cluster.nodes() else {
+        unreachable!("three machines")
+    };
+    for (target, other) in [(adam, abel), (abel, adam)] {
+        target
+            .ctl(&format!("extend data --to {} --yes {QUICK}", other.ip()))
+            .ok()?;
+    }
+    Ok(())
+}
+
+/// Bytes that the last resync of a leg looked at.
+fn looked_at(source: &Node, target: &Node) -> Result<u64> {
+    let leg = leg(source, target)?;
+    ensure!(leg["resyncs"].as_u64() <= Some(1), "{leg}");
+    Ok(leg["resync_total"].as_u64().unwrap_or(0))
+}
+
+/// What was settled need not be looked at: some rounds of the source after the last write.
+const ROUNDS: std::time::Duration = std::time::Duration::from_secs(6);
+
+/// Covers: S82, S109, S110.
+fn a_new_source_compares_only_what_was_written_of_late(cluster: &Cluster) -> Result<()> {
+    prepared(cluster, "")?;
+    let [eve, adam, abel] = cluster.nodes() else {
+        unreachable!("three machines")
+    };
+    let size = adam.disk("vdb")?.size();
+    // Nothing is under way: a promotion copies nothing at all.
+    let first = some_writes(eve, 740)?;
+    std::thread::sleep(tests_qemu::patience::scaled(ROUNDS));
+    eve.kill9()?;
+    adam.ctl("promote data").ok()?;
+    wait(adam, abel, "fully-operational")?;
+    let bytes = looked_at(adam, abel)?;
+    ensure!(bytes == 0, "{bytes} bytes were looked at for nothing");
+    all_same_of(&[adam, abel])?;
+    has_all(&first, abel)?;
+    boot(eve)?;
+    eve.ctl("up --all").ok()?;
+    in_step(adam, 2)?;
+    // In the middle of writes: what was written in the last seconds, and not the rest.
+    some_writes(adam, 741)?;
+    std::thread::sleep(tests_qemu::patience::scaled(ROUNDS));
+    let plan = Plan::new(742, QUARTER / 8).first(QUARTER * 2).threads(8);
+    let last = Workload::start(adam, DEVICE, plan)?;
+    last.more(200, SOON)?;
+    adam.kill9()?;
+    abel.ctl("promote data").ok()?;
+    wait(abel, eve, "fully-operational")?;
+    let bytes = looked_at(abel, eve)?;
+    ensure!(bytes > 0 && bytes <= size / 16, "{bytes} bytes of {size}");
+    all_same_of(&[abel, eve])?;
+    has_all(&last, eve)?;
+    boot(adam)?;
+    adam.ctl("up --all").ok()?;
+    in_step(abel, 2)?;
+    all_same(cluster)
+}
+
+/// Covers: S109, S110.
+fn what_a_target_forgot_is_compared_as_a_whole(cluster: &Cluster) -> Result<()> {
+    prepared(cluster, "")?;
+    let [eve, adam, abel] = cluster.nodes() else {
+        unreachable!("three machines")
+    };
+    let size = adam.disk("vdb")?.size();
+    some_writes(eve, 743)?;
+    // Both lose the source; one of them is restarted, and what it had in its cache is gone.
+    eve.kill9()?;
+    abel.kill9()?;
+    boot(abel)?;
+    abel.disk("vdb")?.write(1 << 20, &[0x5a; 4096])?;
+    abel.ctl("up --all").ok()?;
+    adam.ctl("promote data").ok()?;
+    wait(adam, abel, "fully-operational")?;
+    let bytes = looked_at(adam, abel)?;
+    ensure!(bytes == size, "{bytes} bytes of {size}");
+    all_same_of(&[adam, abel])?;
+    // The other way round: the one that is promoted has forgotten.
+    boot(eve)?;
+    eve.ctl("up --all").ok()?;
+    in_step(adam, 2)?;
+    adam.kill9()?;
+    abel.ctl("down data").ok()?;
+    abel.ctl("up data").ok()?;
+    abel.disk("vdb")?.write(2 << 20, &[0x5a; 4096])?;
+    abel.ctl("force data --override --yes").ok()?;
+    wait(abel, eve, "fully-operational")?;
+    let bytes = looked_at(abel, eve)?;
+    ensure!(bytes == size, "{bytes} bytes of {size}");
+    all_same_of(&[abel, eve])
 }
 
 /// Covers: S54, S107.

@@ -98,9 +98,15 @@ impl<S: DerefMut<Target = [u64]>> Recent<S> {
         self.source = source;
     }
 
+    /// How many chunks there are.
+    #[must_use]
+    pub fn chunks(&self) -> u64 {
+        self.now.bits()
+    }
+
     /// Whether the promise of the [module](self) holds.
     #[must_use]
-    pub const fn counts(&self) -> bool {
+    pub fn counts(&self) -> bool {
         self.counts
     }
 

@@ -5,7 +5,7 @@
 use super::{
     legs,
     mirror::{Active, Mirror},
-    mirror_open::refuse_listening,
+    mirror_open::{refuse_listening, Maps},
     notify,
     operations::operate,
     params,
@@ -76,7 +76,7 @@ pub(super) fn give_way(mirror: &Mirror, net: &NetNs, yields: bool) -> Result {
         // A disk that was given up is never served again.
         Err(error) if mirror.store().with(|sb| sb.current == 0) => Err(error),
         Err(error) => {
-            let again = mirror.serve_as_source(net, disk.clone(), None, false)?;
+            let again = mirror.serve_as_source(net, disk.clone(), None, Maps::One(None))?;
             mirror.store().change(|sb| sb.role = Role::Source)?;
             mirror.switch(Active::Source(again), Some(&disk));
             if let Ok(added) = legs::add_legs(net, mirror) {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::sys::errno::{EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP};
 use crate::{
-    leg::{DiskFacts, Door, DoorConfig, Paused, TargetConfig, TargetHandle},
+    leg::{DiskFacts, Door, DoorConfig, Paused, RecentMap, TargetConfig, TargetHandle},
     meta::maps::{LegMaps, PEER},
     sys::{
         block::LowerDisk,
@@ -25,6 +25,46 @@ use netraid_core::{
     meta::{map_of_peer, places, MetaFlags, PeerFlags, Superblock},
     state::Role,
 };
+
+/// Of which targets the maps on record say what they miss.
+#[derive(Clone, Copy)]
+pub(super) enum Maps<'a> {
+    /// All of them.
+    All,
+    /// That in the first place: this machine was a target itself. The others miss at most what they were sent of late, and
+    /// what this machine was, if it knows that.
+    One(Option<&'a RecentMap>),
+}
+
+/// Adds the legs of whose targets the maps on record say nothing.
+fn add_legs(volume: &Volume, known: Maps<'_>, legs: LegSet) -> Result {
+    let (store, geometry) = (&volume.store, &volume.geometry);
+    let recent = match known {
+        Maps::One(recent) => recent.filter(|it| it.chunks() == geometry.chunks() && store.has_maps()),
+        Maps::All => None,
+    };
+    let new: LegSet = legs.iter().filter(|leg| !volume.has_leg(*leg)).collect();
+    for leg in new.iter() {
+        let maps = match recent {
+            Some(recent) => LegMaps::at_most(store, geometry, recent)?,
+            None => LegMaps::unknown(store, geometry)?,
+        };
+        // On record when this returns.
+        volume.add_leg(leg, maps)?;
+    }
+    if recent.is_none() || new.is_empty() {
+        return Ok(());
+    }
+    store.change(|sb| {
+        let current = sb.current;
+        for leg in new.iter() {
+            if let Some(peer) = sb.peers.get_mut(leg.index()) {
+                peer.base = current;
+                peer.flags = peer.flags.without(PeerFlags::UNKNOWN).with(PeerFlags::RECENT, true);
+            }
+        }
+    })
+}
 
 impl Mirror {
     /// Claims the disk.
@@ -93,14 +133,13 @@ fn refuse_disk(request: &Request<'_>, disk: &CStr, error: Error) -> Error {
 }
 
 impl Mirror {
-    /// Brings the device up over `disk`; `paused` is what a target had already. `known`: the maps say what each target
-    /// misses; where this machine was a target itself, that holds for the first place alone.
+    /// Brings the device up over `disk`; `paused` is what a target had already.
     pub(super) fn open_source(
         &self,
         request: &Request<'_>,
         disk: Arc<LowerDisk>,
         paused: Option<Paused>,
-        known: bool,
+        known: Maps<'_>,
     ) -> Result<Source> {
         self.serve_as_source(&request.net()?, disk, paused, known)
             .map_err(|error| {
@@ -115,7 +154,7 @@ impl Mirror {
         net: &NetNs,
         disk: Arc<LowerDisk>,
         paused: Option<Paused>,
-        known: bool,
+        known: Maps<'_>,
     ) -> Result<Source> {
         let store = self.store();
         let geometry = store.with(Superblock::geometry).ok_or(EINVAL)?;
@@ -124,7 +163,11 @@ impl Mirror {
         let (front, running) = match paused {
             Some(paused) => (paused.front, paused.running),
             None => {
-                let mapped = if known && !legs.is_empty() { legs } else { first };
+                let mapped = if matches!(known, Maps::All) && !legs.is_empty() {
+                    legs
+                } else {
+                    first
+                };
                 (
                     None,
                     Running::start(Volume::new(disk, geometry, store.clone(), mapped)?)?,
@@ -132,9 +175,7 @@ impl Mirror {
             }
         };
         let volume = &running.volume;
-        for leg in legs.iter().filter(|leg| !volume.has_leg(*leg)) {
-            volume.add_leg(leg, LegMaps::unknown(&store, &geometry)?)?;
-        }
+        add_legs(volume, known, legs)?;
         if !legs.is_empty() && !legs.contains(LegNumber::FIRST) {
             volume.remove_leg(LegNumber::FIRST)?;
         }

@@ -6,6 +6,7 @@ use super::{
     encode, legs,
     metadata::MetaPlace,
     mirror::{Active, Deleted, Mirror},
+    mirror_open::Maps,
     notify, params, registry,
     registry::Taken,
 };
@@ -114,7 +115,7 @@ pub(super) fn mirror_new(request: &Request<'_>) -> Result {
 fn new_source(request: &Request<'_>, mirror: &Mirror) -> Result {
     let disk = mirror.claim(request)?;
     mirror.format_metadata(request, &disk, Role::Source)?;
-    let source = mirror.open_source(request, disk.clone(), None, true)?;
+    let source = mirror.open_source(request, disk.clone(), None, Maps::All)?;
     mirror.switch(Active::Source(source), Some(&disk));
     Ok(())
 }

@@ -6,11 +6,12 @@ use super::{
     handover,
     legs::{self, Added, Known},
     mirror::{Active, Mirror},
+    mirror_open::Maps,
     notify,
     operations::operate,
 };
 use crate::{
-    leg::{self, Paused, Promotion},
+    leg::{self, Paused, Promotion, RecentMap},
     meta::maps::PEER,
     sys::{
         bind as uapi,
@@ -25,7 +26,7 @@ use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     generation,
     legs::LegNumber,
-    meta::{MetaFlags, PeerFlags, Superblock},
+    meta::{places, MetaFlags, PeerFlags, Superblock},
     name::Text,
     ownership::{silence_counts, start_decide, Decision, Peer, StartFacts, StartMode, StartPlan, StartRefusal},
     state::Role,
@@ -249,13 +250,17 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
     }
     let was_target = store.with(|sb| sb.role == Role::Target);
     mirror.close_door();
-    let paused: Option<Paused> = match mirror.take() {
+    let (paused, recent): (Option<Paused>, Option<RecentMap>) = match mirror.take() {
         Active::Target(target) => target.handle.end(),
-        Active::Stopped | Active::Source(_) if was_target => mirror.own_marks(disk.clone())?,
-        Active::Stopped | Active::Source(_) => None,
+        Active::Stopped | Active::Source(_) if was_target => (mirror.own_marks(disk.clone())?, None),
+        Active::Stopped | Active::Source(_) => (None, None),
     };
     // From here on a failure leaves the mirror stopped, with its disk released.
     mirror.state.lock().disk_number = None;
+    if was_target {
+        // What a source had confirmed here is in no log of intents of this machine: a power cut must not take it back.
+        disk.flush().map_err(|error| unflushed(request, mirror, error))?;
+    }
     // What was written here in a pause is data of its own: it counts as the first write that the other one misses.
     let wrote = paused.as_ref().is_some_and(|paused| {
         let counters = paused.running.volume.counters(LegNumber::FIRST);
@@ -273,6 +278,9 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
             .without(over)
             .with(MetaFlags::LAST_OWNER, true)
             .with(MetaFlags::SHARED, was_target);
+        if was_target {
+            places::forget_marks(&mut sb.peers);
+        }
         let Some(peer) = sb.peers.get_mut(PEER) else { return };
         if was_target {
             // A pause of the target ends with its being a target.
@@ -288,9 +296,24 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
     if let Some(paused) = &paused {
         paused.running.volume.set_generation(store.with(|sb| sb.current));
     }
-    let source = mirror.open_source(request, disk.clone(), paused, !was_target)?;
+    let known = if was_target {
+        Maps::One(recent.as_ref())
+    } else {
+        Maps::All
+    };
+    let source = mirror.open_source(request, disk.clone(), paused, known)?;
     mirror.switch(Active::Source(source), Some(&disk));
     legs::add_legs(&request.net()?, mirror)
+}
+
+fn unflushed(request: &Request<'_>, mirror: &Mirror, error: Error) -> Error {
+    let (name, errno) = (mirror.name, -error.to_errno());
+    request.refuse(
+        error,
+        format_args!(
+            "the disk of mirror '{name}' can't be flushed (error {errno}), so that what it holds may be lost; look at the kernel log, and use another copy"
+        ),
+    )
 }
 
 /// Listens here.

@@ -66,6 +66,7 @@ impl Host for Porter {
             connected: None,
             device_in_use: false,
             has_own_data: false,
+            tells_recent: false,
         };
         match greeting::answer(&facts, link, hello) {
             greeting::Answer::Told => {}

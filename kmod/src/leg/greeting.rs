@@ -132,6 +132,8 @@ pub(super) struct Facts<'a> {
     pub(super) device_in_use: bool,
     /// It wrote to its disk itself, and the source does not know where.
     pub(super) has_own_data: bool,
+    /// It knows what another source wrote to its disk of late.
+    pub(super) tells_recent: bool,
 }
 
 /// What came of a greeting.
@@ -218,6 +220,7 @@ pub(super) fn welcome(facts: &Facts<'_>, hello: &Hello) -> Welcome {
             flags: said
                 .with(WelcomeFlags::FRESH, mine.current == 0)
                 .with(WelcomeFlags::HAS_MAP, facts.has_own_data)
+                .with(WelcomeFlags::RECENT, facts.tells_recent)
                 .with(WelcomeFlags::DISCARD_OK, facts.disk.can_discard),
             features: agreed_features(hello.features, features::SUPPORTED),
             node_uuid: facts.node.uuid,

@@ -45,5 +45,5 @@ pub(crate) use reception::prepare_receptions;
 pub(crate) use source::{SourceConfig, SourceLeg};
 pub(crate) use source_handle::SourceHandle;
 pub(crate) use status::{LegStatus, Node, Observer, Report, ResyncStatus, Timing, Unconfirmed};
-pub(crate) use target::{Promotion, TargetConfig, TargetHandle, TargetLeg};
+pub(crate) use target::{Promotion, RecentMap, TargetConfig, TargetHandle, TargetLeg};
 pub(crate) use target_pause::Paused;

@@ -21,7 +21,7 @@ use netraid_core::{
     legs::LegNumber,
     meta::{MetaFlags, Peer, PeerFlags, Superblock},
     name::Text,
-    wire::{features, HelloFlags, Id, RefuseCode, Welcome, NO_ID},
+    wire::{features, HelloFlags, Id, RefuseCode, Welcome, WelcomeFlags, NO_ID},
 };
 
 /// How long the thread sleeps when nothing wakes it; only a safety net.
@@ -226,6 +226,10 @@ fn facts(leg: &SourceLeg, welcome: &Welcome, session: u64, paused: bool) -> Sour
             is_new: sb.flags.contains(MetaFlags::NEW),
             paused,
             full: peer.is_some_and(|peer| peer.flags.contains(PeerFlags::FULL)),
+            recent: peer
+                .filter(|peer| peer.flags.contains(PeerFlags::RECENT))
+                .map_or(0, |peer| peer.base),
+            unknown: peer.is_some_and(|peer| peer.flags.contains(PeerFlags::UNKNOWN)),
         }
     })
 }
@@ -326,9 +330,15 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
         volume.distrust(leg.number());
     }
     volume.keep_marks()?;
+    // Half of what it misses is marked, and it tells the other half.
+    let is_half = agreement.copying == Copying::Marked && welcome.flags.contains(WelcomeFlags::RECENT);
+    let half = PeerFlags::UNKNOWN.with(PeerFlags::RECENT, !is_half);
     let noted = |sb: &Superblock| {
-        leg.noted(sb)
-            .is_some_and(|peer| peer.uuid == welcome.node_uuid && peer.instance == welcome.instance)
+        leg.noted(sb).is_some_and(|peer| {
+            peer.uuid == welcome.node_uuid
+                && peer.instance == welcome.instance
+                && peer.flags == peer.flags.without(half)
+        })
     };
     if !volume.store.with(noted) {
         let is_ours = volume.store.change(|sb| {
@@ -336,10 +346,11 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
                 return false;
             }
             if let Some(peer) = leg.note(sb) {
-                if peer.uuid != welcome.node_uuid {
+                if peer.uuid != welcome.node_uuid && !(is_half && peer.flags.contains(PeerFlags::RECENT)) {
                     // What was noted of another machine does not hold for this one.
                     peer.base = 0;
                 }
+                peer.flags = peer.flags.without(half);
                 peer.uuid = welcome.node_uuid;
                 peer.name = welcome.node_name;
                 peer.instance = welcome.instance;
@@ -355,6 +366,7 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
     }
     volume.set_theirs(leg.number(), welcome.generation, agreement.covered);
     volume.set_compares(leg.number(), welcome.features & features::COMPARE != 0);
+    volume.set_remembers(leg.number(), welcome.features & features::RECENT != 0);
     volume.set_answers_reads(leg.number(), welcome.features & features::READ != 0);
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::volume::{arrived, Confirmed};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::{Event, State},
-    meta::{MetaFlags, PeerFlags},
+    meta::{MetaFlags, Peer, PeerFlags},
     name::Text,
     rescue::Answer,
     wire::{map_words, Ack, AckStatus, Flags, Header, Kind, Reply, ReplyStatus},
@@ -175,6 +175,20 @@ fn complete(leg: &SourceLeg) -> core::result::Result<(), Lost> {
     changed.map_err(|error| LinkError::Record(error).into())
 }
 
+/// Together with what the target told the marks are all it misses.
+fn whole(leg: &SourceLeg) -> Result {
+    let store = &leg.volume.store;
+    let half = |peer: &Peer| peer.flags.contains(PeerFlags::RECENT);
+    if !store.with(|sb| leg.noted(sb).is_some_and(half)) {
+        return Ok(());
+    }
+    store.change(|sb| {
+        if let Some(peer) = leg.note(sb) {
+            peer.flags.set(PeerFlags::RECENT, false);
+        }
+    })
+}
+
 fn read_reply(link: &Link, header: &Header, buffer: &mut [u8]) -> LinkResult<Reply> {
     Ok(Reply::decode(link.read_data(header, buffer)?)?)
 }
@@ -208,6 +222,7 @@ fn map(leg: &SourceLeg, link: &Arc<Link>, header: &Header) -> core::result::Resu
     if header.flags.contains(Flags::LAST) {
         // The target forgets its map once copying begins.
         leg.volume.keep_marks().map_err(LinkError::Record)?;
+        whole(leg).map_err(LinkError::Record)?;
         leg.fire_on(link, Event::MapDone, None);
     }
     Ok(())

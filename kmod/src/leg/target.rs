@@ -25,10 +25,14 @@ use kernel::{
 use netraid_core::{
     meta::{MetaFlags, PeerFlags, HISTORY},
     name::{Name, Text},
+    recent::Recent,
     resync::Progress,
     state::{Connection, LegState, Replication, Role},
     wire::{features, Id},
 };
+
+/// What a target was sent of late.
+pub(crate) type RecentMap = Recent<KVVec<u64>>;
 
 /// The number of a target's only leg.
 pub(crate) const LEG: u32 = 1;
@@ -58,6 +62,8 @@ pub(super) struct Inner {
     pub(super) warm: bool,
     /// The generation of the source that is connected, and those before it, as it greeted, until they are taken over.
     pub(super) source_past: Option<(u64, [u64; HISTORY])>,
+    /// The source that is connected is to be told what others wrote here of late.
+    pub(super) tells_recent: bool,
     /// The source asked for a pause.
     pub(super) pause: bool,
     /// The device of the pause, and what was written to it.
@@ -86,6 +92,9 @@ pub(crate) struct TargetLeg {
     pub(super) lobby: Arc<Lobby>,
     #[pin]
     pub(super) inner: Mutex<Inner>,
+    /// What sources wrote here of late; none before the first one has connected, or where there was no memory for it.
+    #[pin]
+    pub(super) recent: Mutex<Option<RecentMap>>,
     /// Raised when the source answered.
     #[pin]
     pub(super) answered: Event,
@@ -105,6 +114,11 @@ impl TargetLeg {
             inner.shown_reason()
         };
         self.report(Report::Changed(reason));
+    }
+
+    /// Does something with what was written here of late, if that is known.
+    pub(super) fn with_recent<R: Default>(&self, run: impl FnOnce(&mut RecentMap) -> R) -> R {
+        (*self.recent.lock()).as_mut().map_or_else(R::default, run)
     }
 
     /// Whether the disk holds no usable copy.
@@ -328,6 +342,7 @@ impl TargetHandle {
             resyncing,
             warm: false,
             source_past: None,
+            tells_recent: false,
             pause,
             paused: own,
             reason: Text::truncated("the source has not connected yet"),
@@ -347,6 +362,7 @@ impl TargetHandle {
                 store,
                 lobby,
                 inner <- new_mutex!(inner, "netraid_target"),
+                recent <- new_mutex!(None, "netraid_recent"),
                 answered <- Event::new(),
             }),
             GFP_KERNEL,
@@ -360,13 +376,15 @@ impl TargetHandle {
         })
     }
 
-    /// Ends the connection and the listening, and hands the device of a pause over, for a promotion.
-    pub(crate) fn end(mut self) -> Option<Paused> {
+    /// Ends the connection and the listening, and hands the device of a pause over, for a promotion; also what was written
+    /// here of late, where others may lack that and nothing else.
+    pub(crate) fn end(mut self) -> (Option<Paused>, Option<RecentMap>) {
         self.quiesce();
         let leg = self.leg.clone();
         drop(self);
         let paused = leg.inner.lock().paused.take();
-        paused
+        let recent = leg.recent.lock().take();
+        (paused, recent.filter(RecentMap::counts))
     }
 
     fn quiesce(&mut self) {

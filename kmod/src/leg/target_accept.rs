@@ -13,13 +13,15 @@ use super::{
 use crate::{meta::maps::PEER, sys::net::Address};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
+    bitmap::Bitmap,
     chunk::Geometry,
     generation,
     handshake::ConnectedSource,
     meta::{places, MetaFlags, PeerFlags, Superblock},
     name::Text,
+    recent::Recent,
     state::{Replication, Role},
-    wire::{features, Header, Hello, HelloFlags, Kind, Refuse, RefuseCode},
+    wire::{features, Header, Hello, HelloFlags, Kind, Refuse, RefuseCode, WelcomeFlags},
 };
 
 impl Host for TargetLeg {
@@ -53,8 +55,9 @@ impl Host for TargetLeg {
     }
 }
 
-fn facts(leg: &TargetLeg) -> Facts<'_> {
+fn facts<'a>(leg: &'a TargetLeg, hello: &Hello) -> Facts<'a> {
     let source = leg.source();
+    let recent = leg.with_recent(|it| it.is_news_for(&hello.node_uuid));
     let inner = leg.inner.lock();
     let connected = source.filter(|_| inner.connected);
     Facts {
@@ -65,6 +68,7 @@ fn facts(leg: &TargetLeg) -> Facts<'_> {
         connected: connected.map(|(node_name, node_uuid)| ConnectedSource { node_uuid, node_name }),
         device_in_use: inner.paused.as_ref().and_then(|it| it.opens()).is_some_and(|n| n > 0),
         has_own_data: inner.paused.is_some(),
+        tells_recent: recent,
     }
 }
 
@@ -76,7 +80,7 @@ fn decide(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello) {
         ));
         return greeting::refuse(link, &Refuse::new(RefuseCode::Busy, reason));
     }
-    match greeting::answer(&facts(leg), link, hello) {
+    match greeting::answer(&facts(leg, hello), link, hello) {
         greeting::Answer::Told => return,
         greeting::Answer::Refused(reason) => return leg.report(Report::Refused(reason)),
         greeting::Answer::SplitBrain(reason) => return leg.report(Report::Standing(reason)),
@@ -96,13 +100,31 @@ fn decide(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello) {
         greeting::refuse(link, &Refuse::new(RefuseCode::Metadata, reason));
         return leg.report(Report::Refused(reason));
     }
-    let welcome = greeting::welcome(&facts(leg), hello);
+    let welcome = greeting::welcome(&facts(leg, hello), hello);
     if leg.inner.lock().stopping || link.send_bytes(Header::new(Kind::Welcome), &welcome.encode()).is_err() {
         return link.abort();
     }
     link.agree(welcome.features);
     link.set_deadline(0);
-    serve(leg, link, hello, geometry);
+    remember(leg, geometry);
+    let tells_recent = welcome.flags.contains(WelcomeFlags::RECENT);
+    serve(leg, link, hello, geometry, tells_recent);
+}
+
+/// Goes on remembering what is written here, or begins to.
+fn remember(leg: &TargetLeg, geometry: Geometry) {
+    let mut recent = leg.recent.lock();
+    if recent.as_ref().is_none_or(|it| it.chunks() != geometry.chunks()) {
+        let map = || {
+            let words = KVVec::from_elem(0_u64, geometry.words(), GFP_KERNEL).ok()?;
+            Bitmap::new(words, geometry.chunks())
+        };
+        // Without memory for it all is compared, should the source be lost.
+        *recent = map().zip(map()).map(|(now, before)| Recent::new(now, before));
+    }
+    if let Some(recent) = &mut *recent {
+        recent.connect();
+    }
 }
 
 /// Notes whose target this is from now on. A machine that has a source is not the last one itself.
@@ -192,7 +214,7 @@ fn unwritable(leg: &TargetLeg, error: Error) -> Text {
     ))
 }
 
-fn serve(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello, geometry: Geometry) {
+fn serve(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello, geometry: Geometry, tells_recent: bool) {
     let own = leg.config.timing;
     link.set_timing(Timing {
         heartbeat_ms: own.heartbeat_ms.min(hello.heartbeat_ms),
@@ -219,6 +241,7 @@ fn serve(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello, geometry: Geomet
         inner.connected = true;
         inner.in_sync = false;
         inner.warm = false;
+        inner.tells_recent = tells_recent;
         inner.source_past = Some((hello.generation, hello.history));
         inner.connects = inner.connects.saturating_add(1);
         inner.serving = late.take();

@@ -5,7 +5,7 @@
 
 use super::{
     link::{LinkError, LinkResult},
-    target::TargetLeg,
+    target::{RecentMap, TargetLeg},
     target_apply::Conn,
     target_receive::reply,
 };
@@ -85,6 +85,8 @@ fn keep_pause(leg: &TargetLeg, paused: bool) -> LinkResult {
 }
 
 fn open(leg: &TargetLeg, conn: &Conn) -> core::result::Result<(), Text> {
+    // What is written here from now on no other target is sent.
+    leg.with_recent(RecentMap::forget);
     let failed = |error: Error| {
         let errno = -error.to_errno();
         Text::format(format_args!(
@@ -157,13 +159,13 @@ pub(super) fn resume(leg: &TargetLeg, conn: &Conn) -> LinkResult {
 }
 
 fn send_map(leg: &TargetLeg, conn: &Conn) -> LinkResult {
-    let volume = leg
-        .inner
-        .lock()
-        .paused
-        .as_ref()
-        .map(|paused| paused.running.volume.clone());
-    let words = if volume.is_some() { conn.geometry.words() } else { 1 };
+    let (volume, tells_recent) = {
+        let inner = leg.inner.lock();
+        let volume = inner.paused.as_ref().map(|paused| paused.running.volume.clone());
+        (volume, inner.tells_recent)
+    };
+    let tells = volume.is_some() || tells_recent;
+    let words = if tells { conn.geometry.words() } else { 1 };
     let most = words.min(MAP_MAX_WORDS);
     let nothing = |error: kernel::alloc::AllocError| LinkError::Io(error.into());
     let mut part = KVVec::from_elem(0_u64, most, GFP_KERNEL).map_err(nothing)?;
@@ -172,8 +174,16 @@ fn send_map(leg: &TargetLeg, conn: &Conn) -> LinkResult {
     while first < words {
         let count = most.min(words.saturating_sub(first));
         let Some(part) = part.get_mut(..count) else { break };
-        if let Some(volume) = &volume {
-            volume.own_words(LegNumber::FIRST, first, part);
+        match &volume {
+            Some(volume) => volume.own_words(LegNumber::FIRST, first, part),
+            None => part.fill(0),
+        }
+        if tells_recent {
+            leg.with_recent(|recent| {
+                for (index, word) in (first..).zip(part.iter_mut()) {
+                    *word |= recent.word(index);
+                }
+            });
         }
         for (to, word) in bytes.chunks_exact_mut(8).zip(part.iter()) {
             to.copy_from_slice(&word.to_le_bytes());

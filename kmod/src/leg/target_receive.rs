@@ -17,7 +17,7 @@ use netraid_core::{
     generation,
     meta::{MetaFlags, PeerFlags, Superblock},
     name::{Name, Text},
-    wire::{Ack, AckStatus, Flags, Header, Kind, Reply, WireError, HEADER_LEN, REPLY_MAX_LEN},
+    wire::{Ack, AckStatus, Flags, Header, Kind, Reply, WireError, HEADER_LEN, NO_ID, REPLY_MAX_LEN},
 };
 
 /// Writes that are confirmed together at most: more would be of no use to the network, and the source waits.
@@ -95,6 +95,10 @@ fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
         Kind::Ping | Kind::Pong => Ok(()),
         Kind::ResyncStart => resync_start(leg, conn, &header),
         Kind::ResyncDone => resync_done(leg, conn, header.offset),
+        Kind::Settled => {
+            settled(leg, &header);
+            Ok(())
+        }
         Kind::Pause => target_pause::pause(leg, conn),
         Kind::Resume => target_pause::resume(leg, conn),
         Kind::Reply => target_takeover::answered(leg, conn, &header),
@@ -117,8 +121,18 @@ fn fail(conn: &Conn, ack: Ack, bytes: u64) -> LinkResult {
     Ok(())
 }
 
+/// Notes that a range is about to be changed.
+fn touch(leg: &TargetLeg, conn: &Conn, header: &Header) {
+    leg.with_recent(|recent| recent.touch(conn.geometry.range(header.offset, header.span)));
+}
+
+fn settled(leg: &TargetLeg, header: &Header) {
+    leg.with_recent(|recent| recent.mark(header.span, header.offset));
+}
+
 fn write(leg: &TargetLeg, conn: &ConnRef, header: &Header, ack: Ack, reported: &mut u64) -> LinkResult {
     header.check_bounds(conn.geometry.size())?;
+    touch(leg, conn, header);
     admit(conn, u64::from(header.len))?;
     let pages = conn.buffer(header.offset, header.len).map_err(LinkError::Io)?;
     before_reading(conn, header.len)?;
@@ -161,6 +175,7 @@ fn progress(leg: &TargetLeg, bytes: u64, reported: &mut u64) {
 
 fn slow(leg: &TargetLeg, conn: &Conn, header: &Header, ack: Ack, reported: &mut u64) -> LinkResult {
     header.check_bounds(conn.geometry.size())?;
+    touch(leg, conn, header);
     admit(conn, 0)?;
     if !conn.await_turn(header)? {
         return fail(conn, ack, 0);
@@ -229,6 +244,8 @@ fn resync_done(leg: &TargetLeg, conn: &Conn, generation: u64) -> LinkResult {
         ));
         return reply(conn, Kind::ResyncDone, &Reply::refused(reason));
     }
+    let source = leg.source().map_or(NO_ID, |(_, uuid)| uuid);
+    leg.with_recent(|recent| recent.in_step(source));
     let (mut resynced, mut dropped) = (false, None);
     leg.change(|inner| {
         resynced = inner.complete();

@@ -11,6 +11,7 @@ use netraid_core::{
     legs::{LegNumber, LegSet},
     marks::{blocks_for, Marks, Memory},
     meta::{map_of_peer, MetaFlags, MAP_INTENT, MAP_WRITTEN},
+    recent::Recent,
 };
 
 /// A map with its persistence.
@@ -98,6 +99,26 @@ impl LegMaps {
     ///
     /// `ENOMEM`.
     pub(crate) fn unknown(store: &Store, geometry: &Geometry) -> Result<KBox<Self>> {
+        let mut maps = Self::nothing(store, geometry)?;
+        maps.dirty.set_all();
+        maps.doubtful.set_range(0..geometry.chunks());
+        Ok(maps)
+    }
+
+    /// Of one that may miss what is marked there, and may hold it. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn at_most(store: &Store, geometry: &Geometry, there: &Recent<KVVec<u64>>) -> Result<KBox<Self>> {
+        let mut maps = Self::nothing(store, geometry)?;
+        let words = || (0..geometry.words()).map(|index| there.word(index));
+        maps.dirty.merge(0, words());
+        maps.doubtful.merge(0, words());
+        Ok(maps)
+    }
+
+    fn nothing(store: &Store, geometry: &Geometry) -> Result<KBox<Self>> {
         let reader = Reader { store, geometry };
         let bits = geometry.chunks();
         let blocks = || KVVec::from_elem(0_u64, words_for(blocks_for(bits)), GFP_KERNEL);
@@ -105,10 +126,8 @@ impl LegMaps {
             maps: [reader.words()?, reader.words()?],
             blocks: [blocks()?, blocks()?],
         };
-        let mut dirty = Marks::new(memory, bits, store.has_maps()).ok_or(EINVAL)?;
-        let mut doubtful = Bitmap::new(reader.words()?, bits).ok_or(EINVAL)?;
-        dirty.set_all();
-        doubtful.set_range(0..bits);
+        let dirty = Marks::new(memory, bits, store.has_maps()).ok_or(EINVAL)?;
+        let doubtful = Bitmap::new(reader.words()?, bits).ok_or(EINVAL)?;
         Ok(KBox::new(Self { dirty, doubtful }, GFP_KERNEL)?)
     }
 }

@@ -101,6 +101,7 @@ impl Volume {
             remotes,
             log,
             generation,
+            entered,
             ..
         } = state;
         // While a generation is being recorded it is not known what the target is to be told.
@@ -116,6 +117,7 @@ impl Volume {
         }
         match kind {
             Kind::ResyncStart => header.span = self.dirty_bytes(remote.dirty.map()),
+            Kind::Settled => (header.span, header.offset) = remote.send_mark(*entered),
             Kind::ResyncDone => {
                 log.followers.sent(leg);
                 // From here on the target may be in step: what it misses then is a new generation.

@@ -130,6 +130,11 @@ impl Log {
         self.others = step;
     }
 
+    /// Whether machines that are not known here may hold the same.
+    pub(super) fn may_be_shared(&self) -> bool {
+        self.others != Step::Apart
+    }
+
     /// The legs that a new generation is being recorded for.
     pub(super) fn parting(&self) -> LegSet {
         LegNumber::all()

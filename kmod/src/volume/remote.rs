@@ -13,7 +13,8 @@ use crate::{
 };
 use kernel::prelude::*;
 use netraid_core::{
-    bitmap::Bitmap, fifo::Fifo, inflight::Slot, lag::Lag, legs::LegNumber, state::Congestion, wire::Kind,
+    bitmap::Bitmap, fifo::Fifo, inflight::Slot, lag::Lag, legs::LegNumber, recent::Marker, state::Congestion,
+    wire::Kind,
 };
 
 /// Messages without data that wait to be sent, each at most once; they go before the data.
@@ -22,11 +23,12 @@ pub(crate) struct Control(u32);
 
 impl Control {
     /// In the order in which they are sent when several wait.
-    const ALL: [Kind; 5] = [
+    const ALL: [Kind; 6] = [
         Kind::ResyncStart,
         Kind::ResyncDone,
         Kind::Pause,
         Kind::Resume,
+        Kind::Settled,
         Kind::Bye,
     ];
 
@@ -70,6 +72,10 @@ pub(super) struct Remote {
     pub(super) doubtful: Bitmap<KVVec<u64>>,
     /// The target can compare.
     compares: bool,
+    /// The target remembers what it was sent of late.
+    remembers: bool,
+    /// What it was told of that.
+    marker: Marker,
     /// There is no bitmap: any interruption makes every chunk dirty.
     every_chunk: bool,
     /// Counts how often writes began or ceased to go to the target.
@@ -123,6 +129,8 @@ impl Remote {
             dirty,
             doubtful,
             compares: false,
+            remembers: false,
+            marker: Marker::NEW,
             every_chunk,
             changes: 0,
             connection: 0,
@@ -169,6 +177,21 @@ impl Remote {
     /// that.
     pub(super) fn follow(&mut self) {
         self.control.add(Kind::ResyncDone);
+    }
+
+    /// Whether there is news of what is settled, as [`Marker::is_due`] has it.
+    pub(super) fn is_settling_due(&self, entered: u64, oldest: Option<u64>) -> bool {
+        self.live && self.remembers && self.marker.is_due(entered, oldest)
+    }
+
+    /// Has the target told of it.
+    pub(super) fn settle(&mut self) {
+        self.control.add(Kind::Settled);
+    }
+
+    /// It is being told: what [`Marker::send`] says.
+    pub(super) fn send_mark(&mut self, entered: u64) -> (u64, u64) {
+        self.marker.send(entered)
     }
 
     /// A request of the application is about to be queued, and may find no room.
@@ -242,6 +265,7 @@ impl Remote {
         self.live = false;
         self.in_step = false;
         self.lag.drop_fence();
+        self.control.remove(Kind::Settled);
         self.changes = self.changes.wrapping_add(1);
         if self.every_chunk {
             self.dirty.set_all();
@@ -266,6 +290,11 @@ impl Volume {
     /// Whether the target can compare.
     pub(crate) fn set_compares(&self, leg: LegNumber, compares: bool) {
         self.with_leg(leg, |remote| remote.compares = compares);
+    }
+
+    /// Whether the target remembers what it was sent of late.
+    pub(crate) fn set_remembers(&self, leg: LegNumber, remembers: bool) {
+        self.with_leg(leg, |remote| remote.remembers = remembers);
     }
 
     /// Whether the target answers reads.
@@ -318,6 +347,7 @@ impl Volume {
         let remote = remotes.get_mut(leg)?;
         remote.live = true;
         remote.in_step = false;
+        remote.marker = Marker::NEW;
         remote.lag.connect();
         remote.congested = false;
         remote.draining = false;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::sys::block::BioList;
 use kernel::prelude::*;
-use netraid_core::wire::Kind;
+use netraid_core::{legs::LegNumber, meta::PeerFlags, wire::Kind};
 
 /// How often a round begins: a chunk that is written to at least that often costs one write of metadata, ever. A crash
 /// makes the chunks of the last two rounds dirty.
@@ -30,7 +30,20 @@ pub(super) fn run(volume: &Volume) {
             return;
         }
         round(volume);
+        tell_settled(volume);
     }
+}
+
+/// Has targets told what need not be looked at, should this source be lost.
+fn tell_settled(volume: &Volume) {
+    let following = volume.store.with(|sb| {
+        let all = LegNumber::all().zip(&sb.peers);
+        all.filter(|(_, peer)| peer.flags.contains(PeerFlags::FOLLOWING))
+            .map(|(leg, _)| leg)
+            .collect()
+    });
+    let told = volume.state.lock().tell_settled(following);
+    volume.raise_all_outgoing(told);
 }
 
 /// Does one round; may sleep for as long as the disks take.

@@ -3,8 +3,15 @@
 //! What the volume's lock protects.
 
 use super::{
-    copy::Copy, legs::Remotes, local::News, log::Log, rebuild::Rebuild, remote::Remote, rescue::Rescues,
-    shadow::Shadow, write::Local,
+    copy::Copy,
+    legs::Remotes,
+    local::News,
+    log::{Log, Step},
+    rebuild::Rebuild,
+    remote::Remote,
+    rescue::Rescues,
+    shadow::Shadow,
+    write::Local,
 };
 use crate::meta::maps::Maps;
 use crate::sys::{
@@ -18,6 +25,7 @@ use netraid_core::{
     inflight::{Entry, Inflight, Slot},
     legs::{LegNumber, LegSet, MAX_LEGS},
     local::Verdict,
+    recent,
     request::{After, Due, Parts, Standing},
     wire::{Flags, Kind},
 };
@@ -80,6 +88,8 @@ pub(super) struct Request {
     pub(super) local: bool,
     /// What the legs have to do.
     pub(super) remote: Parts,
+    /// How many requests of applications had been entered with it.
+    pub(super) number: u64,
     /// Its sequence number on each leg.
     pub(super) seqs: [u64; MAX_LEGS],
     /// When it was queued for the legs, milliseconds since boot.
@@ -174,6 +184,8 @@ pub(super) struct State {
     pub(super) rebuild: Rebuild,
     /// Requests of applications in the table.
     pub(super) applications: u32,
+    /// How many there have been.
+    pub(super) entered: u64,
     /// Somebody waits for [`State::is_idle`].
     pub(super) settling: bool,
     pub(super) stopping: bool,
@@ -212,6 +224,7 @@ impl State {
             news: News::default(),
             rebuild: Rebuild::default(),
             applications: 0,
+            entered: 0,
             settling: false,
             stopping: false,
         })
@@ -222,7 +235,7 @@ impl State {
     }
 
     /// Puts a request into the table, which must have room.
-    pub(super) fn enter(&mut self, request: Request) -> Option<Entered> {
+    pub(super) fn enter(&mut self, mut request: Request) -> Option<Entered> {
         let end = request.offset.saturating_add(request.len);
         let (slot, now) = match request.origin {
             // What these bring to a disk, or take from one, must not be older than what was acknowledged early.
@@ -231,6 +244,8 @@ impl State {
         }?;
         if request.origin == Origin::Application {
             self.applications = self.applications.saturating_add(1);
+            self.entered = self.entered.wrapping_add(1);
+            request.number = self.entered;
         }
         *self.request(slot)? = request;
         Some(if now { Entered::Started(slot) } else { Entered::Waits })
@@ -364,6 +379,39 @@ impl State {
         let requests = self.inflight.iter().filter_map(|slot| self.requests.get(slot.index()));
         let waits = |request: &&Request| request.origin == Origin::Application && request.remote.of(leg).is_pending();
         requests.filter(waits).map(|request| request.queued_ms).min()
+    }
+
+    /// Has the legs in step told what is settled, where that is known: see [`netraid_core::recent`]. `following`: those that
+    /// may have been told of the present generation although an older one is on record.
+    pub(super) fn tell_settled(&mut self, following: LegSet) -> LegSet {
+        let Self {
+            inflight,
+            requests,
+            remotes,
+            log,
+            entered,
+            ..
+        } = self;
+        if log.is_unsettled() || log.recording || log.may_be_shared() {
+            return LegSet::NONE;
+        }
+        let standing = |(leg, remote): (LegNumber, &Remote)| recent::Standing {
+            in_step: remote.live && remote.in_step,
+            is_behind: log.step(leg) == Step::Apart && !following.contains(leg),
+        };
+        if !recent::may_settle(remotes.iter().map(standing)) {
+            return LegSet::NONE;
+        }
+        let under_way = inflight.iter().filter_map(|slot| requests.get(slot.index()));
+        let oldest = under_way
+            .filter(|request| request.origin == Origin::Application)
+            .map(|request| request.number)
+            .min();
+        let due = remotes.those(|remote| remote.in_step && remote.is_settling_due(*entered, oldest));
+        for (_, remote) in remotes.iter_mut().filter(|(leg, _)| due.contains(*leg)) {
+            remote.settle();
+        }
+        due
     }
 
     /// Counts every change of who gets the application's writes.

@@ -66,6 +66,14 @@ pub fn note_source(peers: &mut [Peer; PEERS], source: &Id, ip: &[u8]) -> bool {
     last
 }
 
+/// A target becomes source. The first place is that of its source, whose marks are its own; what is on record of what the
+/// others miss is of the time when this machine was source before.
+pub fn forget_marks(peers: &mut [Peer; PEERS]) {
+    for peer in peers.iter_mut().skip(1).filter(|peer| is_taken(peer)) {
+        peer.flags = peer.flags.without(PeerFlags::RECENT).with(PeerFlags::UNKNOWN, true);
+    }
+}
+
 /// Whether an asynchronous target is among those that a target will have as source.
 #[must_use]
 pub fn has_asynchronous(peers: &[Peer; PEERS]) -> bool {
