@@ -29,6 +29,7 @@
 
 mod begin;
 mod complete;
+mod control;
 mod copy;
 mod counters;
 mod disks;

@@ -3,6 +3,7 @@
 //! A leg as the data path sees it: a map, a queue, and a switch.
 
 use super::{
+    control::Control,
     now,
     state::{Origin, Request, State},
     Volume,
@@ -16,46 +17,6 @@ use netraid_core::{
     bitmap::Bitmap, fifo::Fifo, inflight::Slot, lag::Lag, legs::LegNumber, recent::Marker, state::Congestion,
     wire::Kind,
 };
-
-/// Messages without data that wait to be sent, each at most once; they go before the data.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Control(u32);
-
-impl Control {
-    /// In the order in which they are sent when several wait.
-    const ALL: [Kind; 6] = [
-        Kind::ResyncStart,
-        Kind::ResyncDone,
-        Kind::Pause,
-        Kind::Resume,
-        Kind::Settled,
-        Kind::Bye,
-    ];
-
-    fn bit(kind: Kind) -> u32 {
-        1 << kind.number()
-    }
-
-    /// Adds a message.
-    pub(crate) fn add(&mut self, kind: Kind) {
-        self.0 |= Self::bit(kind);
-    }
-
-    /// Takes a message back that has not been sent.
-    fn remove(&mut self, kind: Kind) {
-        self.0 &= !Self::bit(kind);
-    }
-
-    /// The next one; with `fenced` the end of a resync stays.
-    fn take(&mut self, fenced: bool) -> Option<Kind> {
-        let kept_back = |kind: Kind| fenced && kind == Kind::ResyncDone;
-        let kind = Self::ALL
-            .into_iter()
-            .find(|kind| self.0 & Self::bit(*kind) != 0 && !kept_back(*kind))?;
-        self.0 &= !Self::bit(kind);
-        Some(kind)
-    }
-}
 
 /// The state of a leg.
 pub(super) struct Remote {
