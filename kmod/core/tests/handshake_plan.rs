@@ -63,6 +63,7 @@ fn welcome() -> Welcome {
         base: 0,
         history: [4, 0, 0, 0, 0, 0, 0, 0],
         role: Role::Target,
+        priority: None,
     }
 }
 
