@@ -52,7 +52,7 @@ static const struct netlink_range_validation netraid_a_leg_timeout_ms_range = {
 };
 
 /* Common nested types */
-const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_FALLS + 1] = {
+const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_PRIORITY + 1] = {
 	[NETRAID_A_LEG_ID] = NLA_POLICY_MAX(NLA_U32, NETRAID_LEGS_MAX),
 	[NETRAID_A_LEG_ADDRESS] = NLA_POLICY_MAX_LEN(NETRAID_ADDRESS_MAX),
 	[NETRAID_A_LEG_PORT] = NLA_POLICY_FULL_RANGE(NLA_U32, &netraid_a_leg_port_range),
@@ -91,6 +91,7 @@ const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_FALLS + 1] = {
 	[NETRAID_A_LEG_UNCONFIRMED] = { .type = NLA_U32, },
 	[NETRAID_A_LEG_CONGESTION] = NLA_POLICY_MAX(NLA_U32, 1),
 	[NETRAID_A_LEG_FALLS] = { .type = NLA_UINT, },
+	[NETRAID_A_LEG_PRIORITY] = { .type = NLA_U32, },
 };
 
 /* NETRAID_CMD_MIRROR_GET - do */
@@ -100,7 +101,7 @@ static const struct nla_policy netraid_mirror_get_nl_policy[NETRAID_A_MIRROR_ID 
 };
 
 /* NETRAID_CMD_MIRROR_NEW - do */
-static const struct nla_policy netraid_mirror_new_nl_policy[NETRAID_A_MIRROR_ON_IO_ERROR + 1] = {
+static const struct nla_policy netraid_mirror_new_nl_policy[NETRAID_A_MIRROR_PRIORITY + 1] = {
 	[NETRAID_A_MIRROR_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
 	[NETRAID_A_MIRROR_ID] = NLA_POLICY_FULL_RANGE(NLA_U32, &netraid_a_mirror_id_range),
 	[NETRAID_A_MIRROR_ROLE] = NLA_POLICY_MAX(NLA_U32, 2),
@@ -125,6 +126,7 @@ static const struct nla_policy netraid_mirror_new_nl_policy[NETRAID_A_MIRROR_ON_
 	[NETRAID_A_MIRROR_SOURCE_NAME] = { .type = NLA_NUL_STRING, .len = NETRAID_NAME_MAX, },
 	[NETRAID_A_MIRROR_SAME_MACHINE] = { .type = NLA_FLAG, },
 	[NETRAID_A_MIRROR_ON_IO_ERROR] = NLA_POLICY_MAX(NLA_U32, 1),
+	[NETRAID_A_MIRROR_PRIORITY] = { .type = NLA_U32, },
 };
 
 /* NETRAID_CMD_MIRROR_DEL - do */
@@ -232,7 +234,7 @@ static const struct genl_split_ops netraid_nl_ops[] = {
 		.cmd		= NETRAID_CMD_MIRROR_NEW,
 		.doit		= netraid_nl_mirror_new_doit,
 		.policy		= netraid_mirror_new_nl_policy,
-		.maxattr	= NETRAID_A_MIRROR_ON_IO_ERROR,
+		.maxattr	= NETRAID_A_MIRROR_PRIORITY,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{

@@ -13,7 +13,7 @@
 #include <uapi/linux/netraid.h>
 
 /* Common nested types */
-extern const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_FALLS + 1];
+extern const struct nla_policy netraid_leg_nl_policy[NETRAID_A_LEG_PRIORITY + 1];
 
 int netraid_nl_mirror_get_start(struct netlink_callback *cb);
 

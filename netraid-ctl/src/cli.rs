@@ -39,7 +39,7 @@ What is copied at first: everything; of a mirror made with --new only what was w
 misses.
 
 On a target it notes where another target is, and how it is to be served, for the time when this machine is the source; \
-nothing is sent there before. `unextend --leg N` forgets it.";
+nothing is sent there before. `unextend --leg N` forgets it. Without --priority it keeps the one that the source gave it.";
 
 /// Control mirrors: a local disk whose content is kept, block by block, on the disks of other machines.
 #[derive(Debug, Parser)]

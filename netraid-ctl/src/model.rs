@@ -290,6 +290,21 @@ impl Mirror {
         self.told.node_name.as_deref().unwrap_or("?")
     }
 
+    /// The priorities of the machines that are known here, the highest first; those without one come last. None at all
+    /// where nobody was given one.
+    #[must_use]
+    pub fn priorities(&self) -> Vec<(Option<u32>, String)> {
+        let others = self.legs.iter().map(|leg| (leg.told.priority, leg.peer()));
+        let mut all: Vec<_> = std::iter::once((self.told.priority, self.node().to_owned()))
+            .chain(others)
+            .collect();
+        if all.iter().all(|(priority, _)| priority.is_none()) {
+            return Vec::new();
+        }
+        all.sort_by_key(|(priority, _)| priority.unwrap_or(u32::MAX));
+        all
+    }
+
     /// Whether the disk of this machine, the source, failed and was given up.
     #[must_use]
     pub fn has_lost_disk(&self) -> bool {

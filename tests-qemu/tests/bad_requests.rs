@@ -35,15 +35,18 @@ const HEARTBEAT: u16 = 13;
 const TIMEOUT: u16 = 14;
 const FORCE: u16 = 15;
 const LEG: u16 = 20;
+const PRIORITY: u16 = 52;
 
 const LEG_ADDRESS: u16 = 2;
 const LEG_PORT: u16 = 3;
 const LEG_REPLICATION: u16 = 9;
+const LEG_PRIORITY: u16 = 39;
 
 /// The mark of an attribute that has others inside.
 const NESTED: u16 = 0x8000;
 
 const EINVAL: i32 = 22;
+const EEXIST: i32 = 17;
 const ERANGE: i32 = 34;
 const ENOENT: i32 = 2;
 const EOPNOTSUPP: i32 = 95;
@@ -236,11 +239,45 @@ fn against_the_module() -> Vec<Bad> {
     ]
 }
 
+/// Priorities that are none, that are taken, or that somebody else has to give.
+fn of_priorities() -> Vec<Bad> {
+    let here = |kind: u16| attribute(kind, &[10, 77, 0, 9]);
+    let source = |priority| {
+        let (name, disk) = (text(NAME, "more"), text(DISK, "/dev/vdc"));
+        vec![name, disk, number(PRIORITY, priority)]
+    };
+    let target = [source(5), vec![number(ROLE, 1), here(ADDRESS), number(PORT, 7900)]].concat();
+    let leg = |priority| {
+        let parts = [
+            here(LEG_ADDRESS),
+            number(LEG_PORT, 7900),
+            number(LEG_PRIORITY, priority),
+        ];
+        vec![text(NAME, "data"), attribute(LEG | NESTED, &parts.concat())]
+    };
+    let range = "is out of range; choose one from 1, the highest, to 999";
+    vec![
+        (NEW, source(0), EINVAL, range),
+        (NEW, source(1000), EINVAL, range),
+        (NEW, target, EINVAL, "a target gets its priority from the source"),
+        (LEG_NEW, leg(0), EINVAL, range),
+        (LEG_NEW, leg(1000), EINVAL, range),
+        (LEG_NEW, leg(u32::MAX), EINVAL, range),
+        (
+            LEG_NEW,
+            leg(1),
+            EEXIST,
+            "priority 1 of mirror 'data' is that of this machine; choose another one, 10 is free",
+        ),
+    ]
+}
+
+/// Covers: S112.
 fn requests_that_make_no_sense_are_refused_with_a_sentence(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(0);
     node.ctl("create data --disk /dev/vdb").ok()?;
     node.write_file("/tmp/raw.py", include_bytes!("netlink/raw.py"), 0o644)?;
-    let bad = [against_the_policies(), against_the_module()].concat();
+    let bad = [against_the_policies(), against_the_module(), of_priorities()].concat();
     let line = |(command, attributes, ..): &Bad| -> String {
         let hex: String = attributes.concat().iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{}\n", json!([command, hex]))

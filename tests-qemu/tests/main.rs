@@ -54,6 +54,7 @@ mod netlink;
 mod pause;
 mod persist;
 mod power_cut;
+mod priorities;
 mod refilled_disks;
 mod replication;
 mod resync;
@@ -121,6 +122,7 @@ fn main() -> ExitCode {
         netlink::CASES,
         pause::CASES,
         power_cut::CASES,
+        priorities::CASES,
         replication::CASES,
         resync::CASES,
         roles::CASES,

@@ -24,6 +24,7 @@
 //! | [`backoff`] | how long to wait before the next attempt to connect |
 //! | [`epoch`], [`lag`], [`behind`] | in which order an asynchronous leg follows, how far behind it may be, what happens beyond |
 //! | [`state`] | the states a leg and a machine can be in |
+//! | [`priority`] | in which order the machines are meant to take over |
 //! | [`meta`] | what is remembered across restarts, and how it looks on a disk |
 //! | [`name`] | which names are allowed; short texts without allocation |
 //! | [`crc32c`](mod@crc32c), [`units`] | checksums and sizes |
@@ -73,6 +74,7 @@ pub mod meta;
 pub mod name;
 pub mod ownership;
 pub mod pace;
+pub mod priority;
 pub mod recent;
 pub mod request;
 pub mod rescue;

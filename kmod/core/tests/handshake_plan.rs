@@ -65,6 +65,7 @@ fn welcome() -> Welcome {
         base: 0,
         history: [4, 0, 0, 0, 0, 0, 0, 0],
         role: Role::Target,
+        priority: None,
     }
 }
 

@@ -47,6 +47,7 @@ fn hello(source: Generations, flags: HelloFlags) -> Hello {
         node_name: Name::new("eve").unwrap(),
         history: source.history,
         listen_port: 0,
+        priorities: netraid_core::priority::Priorities::NONE,
     }
 }
 
@@ -85,6 +86,7 @@ fn welcome(target: Generations, flags: WelcomeFlags) -> Welcome {
         base: target.base,
         history: target.history,
         role: Role::Target,
+        priority: None,
     }
 }
 

@@ -47,6 +47,7 @@ fn hello() -> Hello {
         node_name: name("eve"),
         history: [4, 3, 0, 0, 0, 0, 0, 0],
         listen_port: 0,
+        priorities: netraid_core::priority::Priorities::NONE,
     }
 }
 

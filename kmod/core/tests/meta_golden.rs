@@ -14,6 +14,7 @@
 
 use netraid_core::meta::*;
 use netraid_core::name::Name;
+use netraid_core::priority::Priority;
 use netraid_core::state::{Replication, Role};
 use netraid_core::wire::Id;
 use std::fmt::Write;
@@ -42,6 +43,7 @@ fn adam() -> Peer {
         heartbeat_ms: 1000,
         timeout_ms: 5000,
         replication: Replication::Asynchronous,
+        priority: Priority::new(1).ok(),
     }
 }
 
@@ -61,6 +63,7 @@ fn superblock() -> Superblock {
         async_limit: 1000,
         resync_rate: 1 << 20,
         device_id: 5,
+        priority: Priority::new(500).ok(),
         ..Superblock::default()
     };
     superblock.peers[0] = adam();
@@ -165,6 +168,8 @@ fn the_fields_of_a_superblock_are_where_the_tables_say() {
     assert_eq!(field(&block, 0, 112, 8), [8, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(field(&block, 0, 168, 8), [1, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(field(&block, 0, 176, 4), [5, 0, 0, 0]);
+    assert_eq!(field(&block, 0, 180, 2), 500u16.to_le_bytes());
+    assert_eq!(field(&block, 0, 182, 10), [0; 10]);
     assert_eq!(field(&block, 0, 192, 5), b"data\0");
     assert_eq!(field(&block, 0, 256, 252), [0; 252]);
     let copy = Superblock {
@@ -188,7 +193,8 @@ fn the_fields_of_a_superblock_are_where_the_tables_say() {
     assert_eq!(field(&block, 1, 94, 2), [4, 4]);
     assert_eq!(field(&block, 1, 96, 16), peer.ip);
     assert_eq!(field(&block, 1, 112, 5), b"adam\0");
-    assert_eq!(field(&block, 1, 176, 332), [0; 332]);
+    assert_eq!(field(&block, 1, 176, 2), [1, 0]);
+    assert_eq!(field(&block, 1, 178, 330), [0; 330]);
 }
 
 #[test]

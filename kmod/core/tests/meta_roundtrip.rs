@@ -13,6 +13,7 @@ use netraid_core::chunk::{Geometry, MAX_CHUNKS, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE};
 use netraid_core::crc32c::crc32c;
 use netraid_core::meta::*;
 use netraid_core::name::Name;
+use netraid_core::priority::Priority;
 use netraid_core::state::{Replication, Role};
 use netraid_core::wire::Id;
 use proptest::prelude::*;
@@ -62,6 +63,7 @@ fn peer() -> impl Strategy<Value = Peer> {
                     heartbeat_ms,
                     timeout_ms,
                     replication,
+                    priority: Priority::from_field(port % 1000),
                 }
             },
         )
@@ -111,6 +113,7 @@ fn superblock() -> impl Strategy<Value = Superblock> {
                     async_limit,
                     resync_rate,
                     device_id,
+                    priority: Priority::new(device_id % 1000).ok(),
                     peers,
                 }
             },

@@ -14,6 +14,7 @@
 
 use netraid_core::crc32c::crc32c;
 use netraid_core::name::{Name, Text};
+use netraid_core::priority::{Priorities, Priority};
 use netraid_core::state::Role;
 use netraid_core::wire::*;
 use std::fmt::Write;
@@ -45,6 +46,10 @@ fn hello() -> Hello {
         node_name: Name::new("eve").unwrap(),
         history: [8, 7, 6, 5, 4, 3, 2, 1],
         listen_port: 7900,
+        priorities: Priorities {
+            source: Priority::new(1).ok(),
+            target: Priority::new(999).ok(),
+        },
     }
 }
 
@@ -69,6 +74,7 @@ fn welcome() -> Welcome {
         base: 7,
         history: [6, 5, 0, 0, 0, 0, 0, 0],
         role: Role::Target,
+        priority: Priority::new(500).ok(),
     }
 }
 
@@ -268,6 +274,7 @@ fn greetings_of_the_first_minor_version_decode_with_defaults() {
     let expected = Hello {
         history: [0; 8],
         listen_port: 0,
+        priorities: Priorities::NONE,
         ..hello()
     };
     for len in HELLO_MIN_LEN..HELLO_LEN {
@@ -277,6 +284,7 @@ fn greetings_of_the_first_minor_version_decode_with_defaults() {
     let expected = Welcome {
         base: 0,
         history: [0; 8],
+        priority: None,
         ..welcome()
     };
     for len in WELCOME_MIN_LEN..WELCOME_LEN {

@@ -11,6 +11,7 @@
 
 use netraid_core::crc32c::crc32c;
 use netraid_core::name::{Name, Text};
+use netraid_core::priority::{Priorities, Priority};
 use netraid_core::state::Role;
 use netraid_core::wire::*;
 use proptest::prelude::*;
@@ -76,7 +77,7 @@ fn hello() -> impl Strategy<Value = Hello> {
         any::<[Id; 4]>(),
         any::<[u64; 5]>(),
         any::<[u32; 6]>(),
-        any::<[u16; 2]>(),
+        any::<[u16; 4]>(),
         name(),
         name(),
         any::<[u64; 8]>(),
@@ -102,6 +103,10 @@ fn hello() -> impl Strategy<Value = Hello> {
             node_name,
             history,
             listen_port: shorts[1],
+            priorities: Priorities {
+                source: Priority::from_field(shorts[2]),
+                target: Priority::from_field(shorts[3] % 1000),
+            },
         })
 }
 
@@ -131,6 +136,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
             base: longs[4],
             history,
             role,
+            priority: Priority::from_field(words[2] as u16 % 1000),
         })
 }
 

@@ -76,6 +76,9 @@ pub(super) fn mirror(msg: &mut Message, mirror: &Mirror, view: &View, event_seq:
     msg.uint(uapi::NETRAID_A_MIRROR_GENERATION, standing.generation)?;
     msg.uint(uapi::NETRAID_A_MIRROR_RESYNC_RATE, standing.resync_rate)?;
     msg.u32(uapi::NETRAID_A_MIRROR_ASYNC_LIMIT, standing.async_limit)?;
+    if let Some(priority) = standing.priority {
+        msg.u32(uapi::NETRAID_A_MIRROR_PRIORITY, u32::from(priority.number()))?;
+    }
     msg.uint(uapi::NETRAID_A_MIRROR_META_WRITES, view.meta_writes)?;
     match &mirror.meta {
         MetaPlace::Path(path) => msg.text(uapi::NETRAID_A_MIRROR_META_PATH, display(path)),
@@ -153,6 +156,9 @@ fn leg(msg: &mut Message, leg: &LegStatus) -> Result {
     msg.uint(uapi::NETRAID_A_LEG_ZEROED_BYTES, leg.zeroed_bytes)?;
     msg.flag(uapi::NETRAID_A_LEG_CHECKSUMS, leg.checksums)?;
     msg.flag(uapi::NETRAID_A_LEG_NO_CHECKSUMS, leg.no_checksums)?;
+    if let Some(priority) = leg.priority {
+        msg.u32(uapi::NETRAID_A_LEG_PRIORITY, u32::from(priority.number()))?;
+    }
     let Some(unconfirmed) = leg.unconfirmed else {
         return Ok(());
     };

@@ -2,7 +2,7 @@
 
 //! What an operator says of a leg: where its target is, and how it is to be served.
 
-use super::{metadata::MetaPlace, mirror::Mirror, params};
+use super::{legs::Known, metadata::MetaPlace, mirror::Mirror, params};
 use crate::{
     leg::Timing,
     sys::{
@@ -14,7 +14,13 @@ use crate::{
 };
 use kernel::prelude::*;
 use netraid_core::{
-    meta::{MetaFlags, Peer, PeerFlags},
+    legs::LegNumber,
+    meta::{
+        priorities::{self, Holder, Refusal},
+        MetaFlags, Peer, PeerFlags, Superblock,
+    },
+    name::Text,
+    priority::Priority,
     state::{Congestion, Replication},
 };
 
@@ -25,6 +31,8 @@ pub(super) struct Terms {
     replication: Replication,
     congestion: Congestion,
     no_checksums: bool,
+    /// The priority asked for.
+    priority: Option<u32>,
 }
 
 impl Terms {
@@ -53,6 +61,7 @@ impl Terms {
             replication,
             congestion,
             no_checksums: nest.flag(uapi::NETRAID_A_LEG_NO_CHECKSUMS),
+            priority: nest.u32(uapi::NETRAID_A_LEG_PRIORITY),
         })
     }
 
@@ -61,7 +70,25 @@ impl Terms {
         self.replication == Replication::Asynchronous
     }
 
-    /// Notes them.
+    /// The priority asked for, for the machine in a place.
+    ///
+    /// # Errors
+    ///
+    /// A sentence where it is none, or another machine has it.
+    pub(super) fn priority(
+        &self,
+        request: &Request<'_>,
+        mirror: &Mirror,
+        place: LegNumber,
+    ) -> Result<Option<Priority>> {
+        let Some(number) = self.priority else { return Ok(None) };
+        let asked = mirror.store().with(|sb| priorities::asked(sb, place, number));
+        asked
+            .map(Some)
+            .map_err(|refusal| refuse_priority(request, mirror, &refusal))
+    }
+
+    /// Notes them, but for the priority.
     pub(super) fn put(&self, peer: &mut Peer) {
         self.address.to_peer(peer);
         peer.heartbeat_ms = self.timing.heartbeat_ms;
@@ -127,4 +154,40 @@ fn refuse_asynchronous(request: &Request<'_>, mirror: &Mirror) -> Error {
 /// Whether a mirror may have asynchronous legs.
 pub(super) fn permits_asynchronous(mirror: &Mirror) -> bool {
     mirror.store().with(|sb| sb.flags.contains(MetaFlags::ASYNC))
+}
+
+fn refuse_priority(request: &Request<'_>, mirror: &Mirror, refusal: &Refusal) -> Error {
+    let name = mirror.name;
+    let (priority, by, free) = match refusal {
+        Refusal::OutOfRange(error) => return request.refuse(EINVAL, format_args!("{error}")),
+        Refusal::Taken { priority, by, free } => (priority, by, free),
+    };
+    let Holder::Leg(leg) = by else {
+        return request.refuse(
+            EEXIST,
+            format_args!(
+                "priority {priority} of mirror '{name}' is that of this machine; choose another one, {free} is free"
+            ),
+        );
+    };
+    let (id, peer) = (leg.id(), mirror.store().with(|sb| peer_name(sb, *leg)));
+    request.refuse(
+        EEXIST,
+        format_args!(
+            "priority {priority} of mirror '{name}' is that of {peer} (leg {id}); choose another one, {free} is free"
+        ),
+    )
+}
+
+/// What an operator calls a machine: by its name, by its address while that is not known.
+fn peer_name(sb: &Superblock, leg: LegNumber) -> Text {
+    let Some(peer) = sb.peers.get(leg.index()) else {
+        return Text::EMPTY;
+    };
+    if !peer.name.is_empty() {
+        return Text::truncated(peer.name.as_str());
+    }
+    Known::of(peer).map_or(Text::truncated("another machine"), |known| {
+        Text::format(format_args!("{}", known.address))
+    })
 }

@@ -23,7 +23,7 @@ use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::Event,
     legs::{LegNumber, MAX_LEGS},
-    meta::{effective_async_limit, places, MetaFlags, Peer, PeerFlags},
+    meta::{effective_async_limit, places, priorities, MetaFlags, Peer, PeerFlags},
     name::Text,
     state::{Congestion, LegState, Replication},
 };
@@ -39,6 +39,7 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
     refuse_without_disk(request, &mirror, None, false)?;
     let terms = Terms::of(request, &mirror, permits_asynchronous(&mirror))?;
     let place = free_place(request, &mirror, &terms.address)?;
+    let asked = terms.priority(request, &mirror, place)?;
     let no_full_sync = request.flag(uapi::NETRAID_A_MIRROR_NO_FULL_SYNC);
     make_room(request, &mirror, place)?;
     let noted = mirror.store().change(|sb| {
@@ -49,6 +50,8 @@ pub(super) fn leg_new(request: &Request<'_>) -> Result {
         if let Some(peer) = sb.peers.get_mut(place.index()) {
             terms.put(peer);
         }
+        let priority = asked.unwrap_or_else(|| priorities::next(sb, place));
+        priorities::note(sb, place, priority);
     });
     noted.map_err(|error| mirror.unwritable(request, error))?;
     let leg = add_leg(&request.net()?, &mirror, place)?;

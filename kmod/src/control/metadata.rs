@@ -113,6 +113,7 @@ impl Mirror {
             source_name: params::source_name(request, &self.name)?,
             role,
             device_id: self.id,
+            priority: params::priority(request, role)?,
             flags: MetaFlags::NONE
                 .with(MetaFlags::LAST_OWNER, source)
                 .with(MetaFlags::NO_BITMAP, no_bitmap)

@@ -16,6 +16,7 @@ use kernel::{prelude::*, str::CString, sync::Arc};
 use netraid_core::{
     meta::MAX_ASYNC_LIMIT,
     name::{check_mirror_name, Name},
+    priority::Priority,
     state::{OnIoError, Role},
     wire::Id,
 };
@@ -212,4 +213,24 @@ pub(super) fn on_io_error(request: &Request<'_>) -> Result<Option<OnIoError>> {
             format_args!("a disk that fails is detached (0), or its errors are passed on (1), nothing else"),
         )
     })
+}
+
+/// The priority of this machine in a new mirror. A target has none before its source tells it.
+pub(super) fn priority(request: &Request<'_>, role: Role) -> Result<Option<Priority>> {
+    let id = uapi::NETRAID_A_MIRROR_PRIORITY;
+    let asked = request.u32(id);
+    if role != Role::Source {
+        if asked.is_none() {
+            return Ok(None);
+        }
+        return Err(request.refuse_attr(
+            id,
+            EINVAL,
+            format_args!("a target gets its priority from the source; leave it out here, and give it to `netraid-ctl extend` there"),
+        ));
+    }
+    let given = asked.map_or(Ok(Priority::HIGHEST), Priority::new);
+    given
+        .map(Some)
+        .map_err(|error| request.refuse_attr(id, EINVAL, format_args!("{error}")))
 }

@@ -14,7 +14,7 @@ use netraid_core::{
     legs::{LegNumber, MAX_LEGS},
     meta::{
         places::{self, PrepareError},
-        MetaFlags, Peer,
+        priorities, MetaFlags, Peer,
     },
 };
 
@@ -26,10 +26,20 @@ pub(super) fn note(request: &Request<'_>, mirror: &Mirror) -> Result<LegNumber> 
     }
     let terms = Terms::of(request, mirror, true)?;
     let to = terms.address;
+    // That there is no place for it is said below.
+    let there = mirror.store().with(|sb| places::prepare(&sb.peers, to.ip(), to.port));
+    let priority = match there {
+        Ok(place) => terms.priority(request, mirror, place)?,
+        Err(_) => None,
+    };
     let noted = mirror.store().change(|sb| {
         let place = places::prepare(&sb.peers, to.ip(), to.port)?;
         if let Some(peer) = sb.peers.get_mut(place.index()) {
             terms.put(peer);
+        }
+        // Without one it keeps the one it was noted with, if any; else it tells its own once it is connected.
+        if let Some(priority) = priority {
+            priorities::note(sb, place, priority);
         }
         let permits = terms.is_asynchronous() || sb.flags.contains(MetaFlags::ASYNC);
         sb.flags.set(MetaFlags::ASYNC, permits);

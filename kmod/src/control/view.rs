@@ -12,6 +12,7 @@ use netraid_core::{
     chunk::Geometry,
     meta::{MetaFlags, Superblock},
     name::Name,
+    priority::Priority,
     state::{DiskState, Role},
     wire::{Id, NO_ID},
 };
@@ -27,6 +28,7 @@ pub(super) struct Standing {
     pub(super) async_limit: u32,
     /// Empty where it is the same as on this machine.
     pub(super) source_name: Name,
+    pub(super) priority: Option<Priority>,
 }
 
 impl Standing {
@@ -39,6 +41,7 @@ impl Standing {
             resync_rate: sb.resync_rate,
             async_limit: sb.async_limit,
             source_name: sb.source_name,
+            priority: sb.priority,
         }
     }
 }

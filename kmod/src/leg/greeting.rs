@@ -16,6 +16,7 @@ use netraid_core::{
     legs::LegNumber,
     meta::{MetaFlags, Superblock},
     name::Text,
+    priority::Priorities,
     state::Role,
     wire::{
         features, Header, Hello, HelloFlags, Id, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID,
@@ -77,6 +78,10 @@ pub(crate) fn hello(store: &Store, by: &Introduction<'_>) -> Hello {
             known_generation: mine.base,
             history: mine.history,
             listen_port: by.listen_port,
+            priorities: Priorities {
+                source: sb.priority,
+                target: sb.peers.get(by.place.index()).and_then(|peer| peer.priority),
+            },
             chunk_size: by.geometry.chunk_size(),
             logical_block_size: by.logical_block_size,
             max_payload: MAX_PAYLOAD,
@@ -232,6 +237,7 @@ pub(super) fn welcome(facts: &Facts<'_>, hello: &Hello) -> Welcome {
             base: mine.base,
             history: mine.history,
             role: facts.role,
+            priority: sb.priority,
             logical_block_size: facts.disk.logical_block_size,
             max_payload: MAX_PAYLOAD,
             node_name: facts.node.name,

@@ -19,7 +19,7 @@ use netraid_core::{
     handshake::{source_decide, Agreement, Copying, Plan, SourceFacts},
     leg::{Event, Greeting, State},
     legs::LegNumber,
-    meta::{MetaFlags, Peer, PeerFlags, Superblock},
+    meta::{priorities, MetaFlags, Peer, PeerFlags, Superblock},
     name::Text,
     wire::{features, HelloFlags, Id, RefuseCode, Welcome, WelcomeFlags, NO_ID},
 };
@@ -333,19 +333,22 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
     // Half of what it misses is marked, and it tells the other half.
     let is_half = agreement.copying == Copying::Marked && welcome.flags.contains(WelcomeFlags::RECENT);
     let half = PeerFlags::UNKNOWN.with(PeerFlags::RECENT, !is_half);
+    let learns = |sb: &Superblock| priorities::learns(sb, leg.number(), welcome.priority);
     let noted = |sb: &Superblock| {
-        leg.noted(sb).is_some_and(|peer| {
-            peer.uuid == welcome.node_uuid
-                && peer.instance == welcome.instance
-                && peer.flags == peer.flags.without(half)
-        })
+        let known = |peer: &Peer| {
+            let same = peer.uuid == welcome.node_uuid && peer.instance == welcome.instance;
+            same && peer.flags == peer.flags.without(half)
+        };
+        leg.noted(sb).is_some_and(known) && learns(sb).is_none()
     };
     if !volume.store.with(noted) {
         let is_ours = volume.store.change(|sb| {
             if double_of(leg, sb, &welcome.node_uuid).is_some() {
                 return false;
             }
+            let learned = learns(sb);
             if let Some(peer) = leg.note(sb) {
+                peer.priority = learned.or(peer.priority);
                 if peer.uuid != welcome.node_uuid && !(is_half && peer.flags.contains(PeerFlags::RECENT)) {
                     // What was noted of another machine does not hold for this one.
                     peer.base = 0;

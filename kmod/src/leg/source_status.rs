@@ -57,6 +57,7 @@ impl SourceLeg {
         let counters = self.volume.counters(self.number());
         let now = misc::now_ms();
         let (peer_name, peer_uuid) = self.peer();
+        let priority = self.volume.store.with(|sb| self.noted(sb)?.priority);
         let inner = self.inner.lock();
         let traffic = inner.link.as_ref().map_or((0, 0), |link| link.traffic());
         let connected = inner.machine.state().is_connected();
@@ -94,6 +95,7 @@ impl SourceLeg {
             zeroed_bytes: counters.zeroed_bytes,
             checksums: connected && inner.link.as_ref().is_some_and(|link| link.has(features::PAYLOAD_CRC)),
             no_checksums: self.config.no_checksums,
+            priority,
         }
     }
 }

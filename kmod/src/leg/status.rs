@@ -5,6 +5,7 @@
 use crate::sys::net::Address;
 use netraid_core::{
     name::{Name, Text},
+    priority::Priority,
     state::{Congestion, Connection, LegState, Replication},
     wire::Id,
 };
@@ -138,4 +139,6 @@ pub(crate) struct LegStatus {
     pub(crate) checksums: bool,
     /// An operator does not want them.
     pub(crate) no_checksums: bool,
+    /// That of the other machine.
+    pub(crate) priority: Option<Priority>,
 }

@@ -192,11 +192,12 @@ impl TargetLeg {
     pub(crate) fn status(&self) -> LegStatus {
         let now = misc::now_ms();
         let source = self.source();
-        let (chunks, replication) = self.store.with(|sb| {
+        let (chunks, replication, priority) = self.store.with(|sb| {
             let peer = sb.peers.get(PEER);
             (
                 sb.geometry().map_or(0, |geometry| geometry.chunks()),
                 peer.map_or(Replication::Synchronous, |peer| peer.replication),
+                peer.and_then(|peer| peer.priority),
             )
         });
         let inner = self.inner.lock();
@@ -236,6 +237,7 @@ impl TargetLeg {
             in_flight: serving.map_or(0, |serving| serving.conn.outstanding()),
             replication,
             unconfirmed: None,
+            priority,
         }
     }
 }

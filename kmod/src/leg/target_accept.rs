@@ -17,7 +17,7 @@ use netraid_core::{
     chunk::Geometry,
     generation,
     handshake::ConnectedSource,
-    meta::{places, MetaFlags, PeerFlags, Superblock},
+    meta::{places, priorities, MetaFlags, PeerFlags, Superblock},
     name::Text,
     recent::Recent,
     state::{Replication, Role},
@@ -161,6 +161,7 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
             && !sb.flags.contains(MetaFlags::DATA_CORRUPT)
             && !sb.flags.contains(MetaFlags::NEW)
             && (sb.flags.contains(MetaFlags::ASYNC) || !asynchronous)
+            && priorities::is_known(sb, &hello.priorities)
             && peer.is_some_and(|peer| {
                 peer.uuid == hello.node_uuid
                     && peer.instance == hello.instance
@@ -182,6 +183,7 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
         let same = places::note_source(&mut sb.peers, &hello.node_uuid, from);
         let permits = asynchronous || places::has_asynchronous(&sb.peers);
         sb.flags = sb.flags.without(owned).with(MetaFlags::ASYNC, permits);
+        priorities::hear(sb, &hello.node_uuid, &hello.priorities);
         if let Some(peer) = sb.peers.get_mut(PEER) {
             if !same {
                 // What was noted of another machine does not hold for this one; nor does the generation that it was

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{parse_async_limit, parse_bitmap, parse_chunk_size, parse_name, parse_seconds, Bitmap};
+use super::values::{
+    parse_async_limit, parse_bitmap, parse_chunk_size, parse_name, parse_priority, parse_seconds, Bitmap,
+};
 use super::{Liveness, Name};
 use crate::gen;
 
@@ -62,6 +64,10 @@ pub struct Create {
     /// What becomes of the disk when it fails a write, see `set`
     #[arg(long, value_enum, default_value = "detach")]
     pub on_io_error: OnIoError,
+    /// Priority of this machine, 1 (the highest) to 999: the order in which the machines of the mirror are meant to take
+    /// over, for people and cluster managers; netraid promotes nobody by it [default: 1]
+    #[arg(long, value_name = "N", value_parser = parse_priority)]
+    pub priority: Option<u32>,
     /// Bytes that one bit of the bitmap stands for: a power of two from 4K to 1G [default: 64K, more on large disks]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size)]
     pub chunk_size: Option<u32>,
@@ -133,6 +139,11 @@ pub struct Extend {
     /// mirror allows
     #[arg(long, value_name = "POLICY", value_enum, default_value = "block")]
     pub congestion: Congestion,
+    /// Priority of the target, 1 (the highest) to 999, one that no other machine of the mirror has: the order in which they
+    /// are meant to take over, for people and cluster managers; netraid promotes nobody by it [default: the next multiple
+    /// of 10; on a target the one that the source there gave]
+    #[arg(long, value_name = "N", value_parser = parse_priority)]
+    pub priority: Option<u32>,
     /// How the liveness of the connection is judged.
     #[command(flatten)]
     pub liveness: Liveness,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netraid_core::meta::MAX_ASYNC_LIMIT;
+use netraid_core::priority::Priority;
 
 /// Where the metadata of a mirror is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +73,19 @@ pub(crate) fn parse_async_limit(text: &str) -> Result<u32, String> {
         return Err(format!("{MAX_ASYNC_LIMIT} is the most"));
     }
     Ok(limit)
+}
+
+/// The priority of a machine.
+pub(super) fn parse_priority(text: &str) -> Result<u32, String> {
+    let number: u32 = text.parse().map_err(|_| {
+        format!(
+            "a priority is a number from {} to {}",
+            Priority::HIGHEST,
+            Priority::LOWEST
+        )
+    })?;
+    let priority = Priority::new(number).map_err(|error| error.to_string())?;
+    Ok(u32::from(priority.number()))
 }
 
 pub(super) fn parse_chunk_size(text: &str) -> Result<u32, String> {

@@ -29,6 +29,7 @@ pub(super) fn run(args: &Create, env: &mut Env<'_>) -> Result<Status> {
     plan.permit_asynchronous(args.asynchronous);
     plan.on_io_error = (args.on_io_error != OnIoError::Detach).then(|| args.on_io_error.into());
     plan.config.chunk_size = args.chunk_size;
+    plan.priority = args.priority;
     let config = plan.config.clone();
     if args.new {
         env.note(&format!(

@@ -79,6 +79,7 @@ fn leg(args: &Extend, target: &Endpoint) -> gen::Leg {
         heartbeat_ms: args.liveness.heartbeat,
         timeout_ms: args.liveness.timeout,
         no_checksums: args.no_checksums,
+        priority: args.priority,
         ..gen::Leg::default()
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Plan {
     async_limit: Option<u32>,
     /// What becomes of its disk when that fails.
     pub(super) on_io_error: Option<gen::OnIoError>,
+    /// The priority of this machine; a target gets it from its source.
+    pub(super) priority: Option<u32>,
     /// Bytes of the disk.
     size: u64,
 }
@@ -102,6 +104,7 @@ impl Plan {
             asynchronous: false,
             async_limit: defaults.async_limit,
             on_io_error: None,
+            priority: None,
             size,
             action,
         })
@@ -169,6 +172,7 @@ impl Plan {
             source_name: self.source_name.clone(),
             same_machine: self.same_machine,
             on_io_error: self.on_io_error,
+            priority: self.priority,
             ..by_name(&config.name)
         }
     }

@@ -703,6 +703,7 @@ pub mod cmd {
                         super::Mirror::SOURCE_NAME,
                         super::Mirror::SAME_MACHINE,
                         super::Mirror::ON_IO_ERROR,
+                        super::Mirror::PRIORITY,
                     ],
                 )
             }
@@ -903,6 +904,11 @@ pub struct Mirror {
     pub disk_state: Option<DiskState>,
     /// On a source, bytes that were copied to the disk put in last.
     pub rebuilt_bytes: Option<u64>,
+    /// Priority of this machine, 1 (the highest) to 999, no two machines of
+    /// a mirror with the same; 1 for a new source where not given. A target
+    /// is told by its source. It is information for people and cluster
+    /// managers alone; absent where none was given.
+    pub priority: Option<u32>,
 }
 impl Mirror {
     /// Number of the attribute `name`.
@@ -1007,6 +1013,8 @@ impl Mirror {
     pub const DISK_STATE: u16 = 50;
     /// Number of the attribute `rebuilt-bytes`.
     pub const REBUILT_BYTES: u16 = 51;
+    /// Number of the attribute `priority`.
+    pub const PRIORITY: u16 = 52;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -1166,6 +1174,9 @@ impl Mirror {
         if let Some(value) = &self.rebuilt_bytes {
             out.put_uint(Self::REBUILT_BYTES, *value)?;
         }
+        if let Some(value) = &self.priority {
+            out.put_u32(Self::PRIORITY, *value)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -1229,6 +1240,7 @@ impl Mirror {
                 Self::ON_IO_ERROR => set.on_io_error = Some(OnIoError::from(attr.u32()?)),
                 Self::DISK_STATE => set.disk_state = Some(DiskState::from(attr.u32()?)),
                 Self::REBUILT_BYTES => set.rebuilt_bytes = Some(attr.uint()?),
+                Self::PRIORITY => set.priority = Some(attr.u32()?),
                 _ => {}
             }
         }
@@ -1290,6 +1302,7 @@ impl Mirror {
                 Self::ON_IO_ERROR => AttributeInfo::leaf("on-io-error"),
                 Self::DISK_STATE => AttributeInfo::leaf("disk-state"),
                 Self::REBUILT_BYTES => AttributeInfo::leaf("rebuilt-bytes"),
+                Self::PRIORITY => AttributeInfo::leaf("priority"),
                 _ => return None,
             },
         )
@@ -1393,6 +1406,10 @@ pub struct Leg {
     pub congestion: Option<Congestion>,
     /// On a source, how often the leg fell behind.
     pub falls: Option<u64>,
+    /// Priority of the other machine, see the mirror set. In leg-new on a
+    /// source the next multiple of ten where not given; on a target none,
+    /// until that is source and is told by the other machine.
+    pub priority: Option<u32>,
 }
 impl Leg {
     /// Number of the attribute `id`.
@@ -1471,6 +1488,8 @@ impl Leg {
     pub const CONGESTION: u16 = 37;
     /// Number of the attribute `falls`.
     pub const FALLS: u16 = 38;
+    /// Number of the attribute `priority`.
+    pub const PRIORITY: u16 = 39;
     /// Writes the attributes that are present.
     ///
     /// # Errors
@@ -1591,6 +1610,9 @@ impl Leg {
         if let Some(value) = &self.falls {
             out.put_uint(Self::FALLS, *value)?;
         }
+        if let Some(value) = &self.priority {
+            out.put_u32(Self::PRIORITY, *value)?;
+        }
         Ok(())
     }
     /// Reads the attributes; those this version does not know are passed over.
@@ -1643,6 +1665,7 @@ impl Leg {
                 Self::UNCONFIRMED => set.unconfirmed = Some(attr.u32()?),
                 Self::CONGESTION => set.congestion = Some(Congestion::from(attr.u32()?)),
                 Self::FALLS => set.falls = Some(attr.uint()?),
+                Self::PRIORITY => set.priority = Some(attr.u32()?),
                 _ => {}
             }
         }
@@ -1691,6 +1714,7 @@ impl Leg {
                 Self::UNCONFIRMED => AttributeInfo::leaf("unconfirmed"),
                 Self::CONGESTION => AttributeInfo::leaf("congestion"),
                 Self::FALLS => AttributeInfo::leaf("falls"),
+                Self::PRIORITY => AttributeInfo::leaf("priority"),
                 _ => return None,
             },
         )

@@ -2,5 +2,6 @@
 //! What the user sees: text for people, JSON for programs, a bar for those who wait.
 
 pub mod json;
+pub(crate) mod priority;
 pub mod progress;
 pub mod text;

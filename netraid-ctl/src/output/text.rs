@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 
 use netraid_core::meta::effective_async_limit;
 
+use super::priority;
 use crate::gen::{Congestion, Connection, DiskState, EventKind, OnIoError, Replication, Role, State};
 use crate::model::{percent, rate_word, state_word, Leg, Mirror, Resync};
 
@@ -36,6 +37,7 @@ pub fn status(mirror: &Mirror, earlier: Option<&Mirror>) -> String {
     if let Some(name) = mirror.source_name() {
         push(&mut text, format_args!("Name elsewhere: {name}\n"));
     }
+    push(&mut text, format_args!("{}", priority::order(mirror)));
     if mirror.told.no_bitmap {
         push(&mut text, format_args!("Bitmap: none\n"));
     } else if let Some(bitmap) = mirror.bitmap() {
@@ -263,6 +265,7 @@ pub fn detail(mirror: &Mirror) -> String {
     line("Size", told.size.map(|size| format!("{size} bytes ({})", bytes(size))));
     line("Chunk", told.chunk_size.map(|size| bytes(u64::from(size))));
     line("Node", told.node_name.clone());
+    line("Priority", Some(priority::word(told.priority)));
     line("Listening on", mirror.listen().map(|listen| listen.to_string()));
     line("Open count", told.open_count.map(|count| count.to_string()));
     line(
@@ -370,6 +373,7 @@ fn leg_details(leg: &Leg) -> Vec<(&'static str, String)> {
     let milliseconds = |name, value: Option<u64>| value.map(|value| (name, format!("{value} ms")));
     [
         leg.peer_name().map(|name| ("Peer", name.to_owned())),
+        Some(("Priority", priority::word(told.priority))),
         Some(("Status", state_word(leg.state).to_owned())),
         Some(("Type", type_word(leg.replication).to_owned())),
         Some(("Connection", connection_word(leg.connection).to_owned())),

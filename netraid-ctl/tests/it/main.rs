@@ -22,6 +22,7 @@ mod making;
 mod messages;
 mod mirrors;
 mod places;
+mod priorities;
 mod promote;
 mod service;
 mod standing;

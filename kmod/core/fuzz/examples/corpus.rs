@@ -48,6 +48,7 @@ fn hello(flags: HelloFlags) -> Hello {
         node_name: Name::truncated("eve"),
         history: GENERATIONS.history,
         listen_port: 7900,
+        priorities: netraid_core::priority::Priorities::NONE,
     }
 }
 
@@ -68,6 +69,7 @@ fn welcome(flags: WelcomeFlags) -> Welcome {
         base: 0,
         history: GENERATIONS.history,
         role: Role::Target,
+        priority: None,
     }
 }
 

@@ -152,6 +152,7 @@ mod tests {
             node_name: name("eve"),
             history: [0; 8],
             listen_port: 0,
+            priorities: crate::priority::Priorities::NONE,
         }
     }
 

@@ -50,6 +50,7 @@
 //! | 104 | 8 | current generation, 0 where the disk holds no data of the mirror |
 //! | 112 | 64 | eight older generations, the newest first |
 //! | 176 | 4 | number of the block device |
+//! | 180 | 2 | priority of this machine, 0 where it was not given one |
 //! | 192 | 64 | name of the mirror on this machine, padded with zeroes |
 //! | 256 | 64 | its name for other machines, padded with zeroes |
 //!
@@ -70,6 +71,7 @@
 //! | 95 | 1 | bytes of the name |
 //! | 96 | 16 | address |
 //! | 112 | 64 | name of the machine, padded with zeroes |
+//! | 176 | 2 | its priority, 0 where none is known |
 //!
 //! # Map
 //!
@@ -136,6 +138,7 @@ mod layout;
 mod map;
 mod peer;
 pub mod places;
+pub mod priorities;
 mod superblock;
 
 pub use error::{LayoutError, MetaError};

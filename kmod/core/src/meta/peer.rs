@@ -5,6 +5,7 @@
 use super::superblock::checked_text;
 use super::{MetaError, PeerFlags};
 use crate::name::Name;
+use crate::priority::Priority;
 use crate::state::Replication;
 use crate::wire::codec::{text_len, Reader, Writer};
 use crate::wire::{Id, NO_ID};
@@ -36,6 +37,8 @@ pub struct Peer {
     pub timeout_ms: u32,
     /// When a write counts as done.
     pub replication: Replication,
+    /// Its priority, where one is known.
+    pub priority: Option<Priority>,
 }
 
 impl Peer {
@@ -53,6 +56,7 @@ impl Peer {
         heartbeat_ms: 0,
         timeout_ms: 0,
         replication: Replication::Synchronous,
+        priority: None,
     };
 
     /// Whether the slot belongs to no machine.
@@ -77,7 +81,8 @@ impl Peer {
             .u8(self.ip_len)
             .u8(text_len(&self.name))
             .put(&self.ip)
-            .put(self.name.padded());
+            .put(self.name.padded())
+            .u16(Priority::to_field(self.priority));
     }
 
     /// Reads what [`put`](Self::put) wrote.
@@ -106,7 +111,7 @@ impl Peer {
         let port = reader.u16()?;
         let ip_len = reader.u8()?;
         let name_len = reader.u8()?;
-        let peer = Self {
+        let mut peer = Self {
             uuid,
             instance,
             base,
@@ -119,7 +124,9 @@ impl Peer {
             ip: reader.array()?,
             ..Self::FREE
         };
-        Some((peer, replication, name_len, reader.array()?))
+        let name = reader.array()?;
+        peer.priority = Priority::from_field(reader.u16()?);
+        Some((peer, replication, name_len, name))
     }
 }
 

@@ -7,6 +7,7 @@ use super::{BLOCK_LEN, DEFAULT_ASYNC_LIMIT, HISTORY, MAGIC, MAX_ASYNC_LIMIT, MAX
 use crate::chunk::Geometry;
 use crate::crc32c::crc32c;
 use crate::name::{check_mirror_name, Name, NAME_MAX};
+use crate::priority::Priority;
 use crate::state::Role;
 use crate::units::is_sector_aligned;
 use crate::wire::codec::{text_len, Reader, Writer};
@@ -49,6 +50,8 @@ pub struct Superblock {
     pub resync_rate: u64,
     /// Number of the block device.
     pub device_id: u32,
+    /// The priority of this machine, where it was given one.
+    pub priority: Option<Priority>,
     /// The other machines, by slot.
     pub peers: [Peer; PEERS],
 }
@@ -71,6 +74,7 @@ impl Default for Superblock {
             async_limit: DEFAULT_ASYNC_LIMIT,
             resync_rate: 0,
             device_id: 0,
+            priority: None,
             peers: [Peer::FREE; PEERS],
         }
     }
@@ -172,7 +176,8 @@ impl Superblock {
         }
         writer
             .u32(self.device_id)
-            .put(&[0; 12])
+            .u16(Priority::to_field(self.priority))
+            .put(&[0; 10])
             .put(self.name.padded())
             .put(self.source_name.padded());
     }
@@ -225,9 +230,10 @@ impl Superblock {
             current,
             history,
             device_id: reader.u32()?,
+            priority: Priority::from_field(reader.u16()?),
             ..Self::default()
         };
-        reader.slice(12)?;
+        reader.slice(10)?;
         let raw = Raw {
             role,
             name_len,

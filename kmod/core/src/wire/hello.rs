@@ -12,6 +12,7 @@ use super::{HelloFlags, Id, Kind, WireError};
 use crate::generation::Generations;
 use crate::meta::HISTORY;
 use crate::name::{Name, NAME_MAX};
+use crate::priority::{Priorities, Priority};
 
 /// Bytes of a [`Hello`].
 pub const HELLO_LEN: usize = 336;
@@ -63,6 +64,8 @@ pub struct Hello {
     pub history: [u64; HISTORY],
     /// TCP port on which this machine would listen as a target, 0 for none.
     pub listen_port: u16,
+    /// The priorities of the two machines.
+    pub priorities: Priorities,
 }
 
 impl Hello {
@@ -104,7 +107,9 @@ impl Hello {
             .put(self.node_name.padded())
             .u64s(&self.history)
             .u16(self.listen_port)
-            .put(&[0; 6]);
+            .u16(Priority::to_field(self.priorities.source))
+            .u16(Priority::to_field(self.priorities.target))
+            .u16(0);
         bytes
     }
 
@@ -119,9 +124,10 @@ impl Hello {
         let mut reader = Reader::new(payload);
         let fields = Self::fields(&mut reader).ok_or_else(|| short(Kind::Hello, payload))?;
         let (mut hello, mirror_name, node_name) = fields;
-        if let Some((history, listen_port)) = Self::appended(&mut reader) {
+        if let Some((history, listen_port, priorities)) = Self::appended(&mut reader) {
             hello.history = history;
             hello.listen_port = listen_port;
+            hello.priorities = priorities;
         }
         hello.mirror_name = mirror_name.check(Kind::Hello)?;
         hello.node_name = node_name.check(Kind::Hello)?;
@@ -154,6 +160,7 @@ impl Hello {
             node_name: Name::EMPTY,
             history: [0; HISTORY],
             listen_port: 0,
+            priorities: Priorities::NONE,
         };
         let _reserved = reader.u32()?;
         let mirror_name = RawName::take(mirror_name_len, reader)?;
@@ -161,12 +168,16 @@ impl Hello {
         Some((hello, mirror_name, node_name))
     }
 
-    /// What minor version 1 appended.
-    fn appended(reader: &mut Reader<'_>) -> Option<([u64; HISTORY], u16)> {
+    /// What minor version 1 appended; the priorities came later, into bytes that were zero before.
+    fn appended(reader: &mut Reader<'_>) -> Option<([u64; HISTORY], u16, Priorities)> {
         let history = reader.u64s()?;
         let listen_port = reader.u16()?;
-        let _reserved: [u8; 6] = reader.array()?;
-        Some((history, listen_port))
+        let priorities = Priorities {
+            source: Priority::from_field(reader.u16()?),
+            target: Priority::from_field(reader.u16()?),
+        };
+        let _reserved = reader.u16()?;
+        Some((history, listen_port, priorities))
     }
 }
 

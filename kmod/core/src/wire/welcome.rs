@@ -9,6 +9,7 @@ use super::{Id, Kind, WelcomeFlags, WireError};
 use crate::generation::Generations;
 use crate::meta::HISTORY;
 use crate::name::Name;
+use crate::priority::Priority;
 use crate::state::Role;
 
 /// Bytes of a [`Welcome`].
@@ -50,6 +51,8 @@ pub struct Welcome {
     pub history: [u64; HISTORY],
     /// What it does for the mirror; only who asks may find something else than a target.
     pub role: Role,
+    /// Its priority, where it was given one.
+    pub priority: Option<Priority>,
 }
 
 impl Welcome {
@@ -87,7 +90,8 @@ impl Welcome {
             .u64(self.base)
             .u64s(&self.history)
             .u32(self.role.number())
-            .u32(0);
+            .u16(Priority::to_field(self.priority))
+            .u16(0);
         bytes
     }
 
@@ -103,10 +107,11 @@ impl Welcome {
         let mut reader = Reader::new(payload);
         let fields = Self::fields(&mut reader).ok_or_else(|| short(Kind::Welcome, payload))?;
         let (mut welcome, node_name) = fields;
-        if let Some((base, history, role)) = Self::appended(&mut reader) {
+        if let Some((base, history, role, priority)) = Self::appended(&mut reader) {
             welcome.base = base;
             welcome.history = history;
             welcome.role = Role::from_number(role).unwrap_or(Role::Source);
+            welcome.priority = Priority::from_field(priority);
         }
         welcome.node_name = node_name.check(Kind::Welcome)?;
         Ok(welcome)
@@ -133,17 +138,19 @@ impl Welcome {
             base: 0,
             history: [0; HISTORY],
             role: Role::Target,
+            priority: None,
         };
         let _reserved = reader.u64()?;
         Some((welcome, RawName::take(node_name_len, reader)?))
     }
 
-    /// What minor version 1 appended.
-    fn appended(reader: &mut Reader<'_>) -> Option<(u64, [u64; HISTORY], u32)> {
+    /// What minor version 1 appended; the priority came later, into bytes that were zero before.
+    fn appended(reader: &mut Reader<'_>) -> Option<(u64, [u64; HISTORY], u32, u16)> {
         let base = reader.u64()?;
         let history = reader.u64s()?;
         let role = reader.u32()?;
-        let _reserved = reader.u32()?;
-        Some((base, history, role))
+        let priority = reader.u16()?;
+        let _reserved = reader.u16()?;
+        Some((base, history, role, priority))
     }
 }

@@ -38,6 +38,7 @@ pub fn hello(cluster: &Cluster, node: usize, flags: HelloFlags) -> Hello {
         known_generation: mine.base,
         history: mine.history,
         listen_port: PORT + u16::try_from(node).unwrap(),
+        priorities: netraid_core::priority::Priorities::NONE,
         chunk_size: CHUNK_SIZE,
         logical_block_size: 512,
         max_payload: MAX_PAYLOAD,

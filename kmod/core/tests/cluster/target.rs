@@ -66,6 +66,7 @@ pub fn welcome(sb: &Superblock, role: Role, has_map: bool, instance: [u8; 16], h
         base: mine.base,
         history: mine.history,
         role,
+        priority: None,
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn hello(source: &Generations) -> Hello {
         node_name: Name::truncated("source"),
         history: source.history,
         listen_port: 0,
+        priorities: netraid_core::priority::Priorities::NONE,
     }
 }
 
@@ -78,6 +79,7 @@ pub(crate) fn welcome(target: &Machine, source: usize) -> Welcome {
         base: mine.base,
         history: mine.history,
         role: Role::Target,
+        priority: None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt::Display;
 
 use anyhow::{Context as _, Result};
 use netraid_core::meta::{effective_async_limit, MetaFlags, Peer, VERSION};
+use netraid_core::priority::Priority;
 use netraid_core::state::{Replication, Role};
 use netraid_core::wire::{Id, NO_ID};
 use serde::Serialize;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use super::examine::{peers, Finding, Marks};
 use crate::model::{device_path, percent, Endpoint, Uuid};
 use crate::output::json;
+use crate::output::priority::word;
 use crate::output::text::bytes;
 
 /// The whole text.
@@ -36,6 +38,7 @@ pub(super) fn text(finding: &Finding) -> String {
         "Node",
         &uuid(superblock.node_uuid).map_or_else(not_known, |id| id.to_string()),
     );
+    line("Priority", &priority_words(superblock.priority));
     line("Device", &device_path(superblock.device_id));
     line("Role", &superblock.role);
     line("Flags", &flag_words(superblock.flags));
@@ -89,6 +92,7 @@ fn peer_lines(slot: usize, peer: &Peer, marks: Option<&Marks>) -> Vec<String> {
         "Address",
         &endpoint(peer).map_or_else(not_known, |place| place.to_string()),
     );
+    line("Priority", &priority_words(peer.priority));
     line("Type", &peer.replication);
     line(
         "Base",
@@ -130,6 +134,10 @@ fn uuid(id: Id) -> Option<Uuid> {
 
 fn hex(generation: u64) -> String {
     format!("{generation:016x}")
+}
+
+fn priority_words(priority: Option<Priority>) -> String {
+    word(priority.map(|priority| u32::from(priority.number())))
 }
 
 fn generation_words(generation: u64) -> String {
@@ -230,6 +238,7 @@ struct Document {
     source_name: Option<String>,
     uuid: Option<String>,
     node_uuid: Option<String>,
+    priority: Option<u16>,
     id: u32,
     role: &'static str,
     state: &'static str,
@@ -280,6 +289,7 @@ struct PeerObject {
     address: Option<String>,
     port: Option<u16>,
     scope_id: Option<u32>,
+    priority: Option<u16>,
     replication: &'static str,
     base: Option<String>,
     paused: bool,
@@ -305,6 +315,7 @@ pub(super) fn json(finding: &Finding) -> Result<String> {
         source_name: Some(superblock.source_name.as_str().to_owned()).filter(|name| !name.is_empty()),
         uuid: uuid(superblock.mirror_uuid).map(|id| id.to_string()),
         node_uuid: uuid(superblock.node_uuid).map(|id| id.to_string()),
+        priority: superblock.priority.map(Priority::number),
         id: superblock.device_id,
         role: match superblock.role {
             Role::Source => "source",
@@ -367,6 +378,7 @@ fn peer_object(slot: usize, peer: &Peer, marks: Option<&Marks>) -> PeerObject {
         address: place.as_ref().map(|place| place.ip.to_string()),
         port: place.as_ref().map(|place| place.port),
         scope_id: place.as_ref().and_then(Endpoint::scope_id),
+        priority: peer.priority.map(Priority::number),
         replication: match peer.replication {
             Replication::Synchronous => "synchronous",
             Replication::Asynchronous => "asynchronous",

@@ -20,6 +20,7 @@ Metadata in DIR/bitmap_data:
 	Mirror: data
 	UUID: 11111111-1111-1111-1111-111111111111
 	Node: eeeeeeee-eeee-eeee-eeee-eeeeeeeeeeee
+	Priority: none
 	Device: /dev/netraid0
 	Role: Source
 	Flags: last owner
@@ -35,6 +36,7 @@ Metadata in DIR/bitmap_data:
 	Peer 1: adam
 		Node: adadadad-adad-adad-adad-adadadadadad
 		Address: 10.77.0.2:7900
+		Priority: none
 		Type: Synchronous
 		Base: 000000000000000b
 		Flags: everything to be copied

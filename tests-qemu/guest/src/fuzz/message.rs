@@ -69,6 +69,7 @@ pub(crate) fn hello(mirror: &Mirror, standing: &Standing, flags: HelloFlags, ses
         node_name: mirror.node_name,
         history: standing.history,
         listen_port: 0,
+        priorities: netraid_core::priority::Priorities::NONE,
     }
 }
 
@@ -108,6 +109,7 @@ pub(crate) fn welcome(random: &mut Random, to: &Hello) -> Welcome {
         base: 0,
         history: to.history,
         role: Role::Target,
+        priority: None,
     }
 }
 
