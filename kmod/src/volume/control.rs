@@ -28,6 +28,11 @@ impl Control {
         self.0 |= Self::bit(kind);
     }
 
+    /// Whether a message waits.
+    pub(super) fn holds(self, kind: Kind) -> bool {
+        self.0 & Self::bit(kind) != 0
+    }
+
     /// Takes a message back that has not been sent.
     pub(super) fn remove(&mut self, kind: Kind) {
         self.0 &= !Self::bit(kind);

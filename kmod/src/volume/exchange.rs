@@ -68,6 +68,10 @@ impl Volume {
         if let Some(message) = self.next_control(&mut state, leg) {
             return Some(message);
         }
+        // Not before the target has it on record that its copy is unusable; that may have to wait for a generation.
+        if state.remotes.get(leg)?.waits_to_start() {
+            return None;
+        }
         loop {
             let slot = state.remotes.get_mut(leg)?.queue.pop()?;
             let Some(request) = state.request(slot) else { continue };

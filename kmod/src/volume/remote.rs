@@ -190,6 +190,11 @@ impl Remote {
         }
     }
 
+    /// Whether the target has still to be told that a resync begins.
+    pub(super) fn waits_to_start(&self) -> bool {
+        self.control.holds(Kind::ResyncStart)
+    }
+
     /// The next message without data.
     pub(super) fn next_control(&mut self) -> Option<Kind> {
         let kind = self.control.take(self.lag.is_fenced())?;
