@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What has to hold after every step, seen by an observer who knows everything.
+
+use crate::cluster::{Cluster, NODES};
+use crate::disk::CHUNKS;
+use crate::node::generations;
+use crate::volume::Request;
+use netraid_core::generation::{relation, Relation};
+use netraid_core::legs::LegNumber;
+use netraid_core::meta::MetaFlags;
+
+/// All ordered pairs of machines.
+pub fn pairs() -> impl Iterator<Item = (usize, usize)> {
+    (0..NODES)
+        .flat_map(|a| (0..NODES).map(move |b| (a, b)))
+        .filter(|(a, b)| a != b)
+}
+
+impl Cluster {
+    /// Everything that has to hold at any time.
+    pub fn check(&mut self) {
+        // The dearest of the checks; what is not marked stays so.
+        self.checks += 1;
+        let covered = self.checks % 4 == 0;
+        for node in 0..NODES {
+            self.check_alone(node);
+            self.check_targets(node);
+        }
+        for (a, b) in pairs() {
+            if self.nodes[a].store.is_some() && self.nodes[b].store.is_some() {
+                self.check_recorded(a, b);
+                self.check_in_step(a, b);
+                if covered {
+                    self.check_covered(a, b);
+                }
+            }
+        }
+    }
+
+    /// Invariant 5: a half copy says so persistently, and is never in use as a source's disk.
+    fn check_alone(&mut self, node: usize) {
+        if self.nodes[node].store.is_none() {
+            return;
+        }
+        let inconsistent = self.nodes[node].has(MetaFlags::INCONSISTENT);
+        let mixed = self.nodes[node].truth.mixed;
+        if mixed && !inconsistent {
+            self.fail(format!("{node}: half a copy, and does not say so"));
+        }
+        let used = self.nodes[node]
+            .as_source()
+            .is_some_and(|source| !source.volume.local.is_gone());
+        let recording = self.nodes[node].has(MetaFlags::DETACHED);
+        if used && (mixed || (inconsistent && !recording)) {
+            self.fail(format!("{node}: is source with half a copy"));
+        }
+    }
+
+    /// Invariants 1 and 4: what generations say of two usable copies holds for the acknowledged writes that they contain.
+    fn check_recorded(&mut self, a: usize, b: usize) {
+        let yields = self.nodes[a].has(MetaFlags::YIELDED) || self.nodes[b].has(MetaFlags::YIELDED);
+        if yields || !self.nodes[a].is_usable() || !self.nodes[b].is_usable() || self.are_both_behind(a, b) {
+            return;
+        }
+        let (mine, theirs) = (self.sb(a), self.sb(b));
+        let same = mine.current == theirs.current;
+        let related = relation(
+            &generations(mine, &theirs.node_uuid),
+            &generations(theirs, &mine.node_uuid),
+        );
+        let (here, there) = (self.nodes[a].truth.seen, self.nodes[b].truth.seen);
+        let lacks = there & !here & self.acknowledged;
+        if related.peer_is_covered() && lacks != 0 {
+            self.fail(format!(
+                "{a} lacks acknowledged writes {lacks:#x} of {b}, and sees {related:?}"
+            ));
+        }
+        let lacks = here & !there & self.acknowledged;
+        if (related.peer_is_newer() || same) && lacks != 0 {
+            self.fail(format!(
+                "{b} lacks acknowledged writes {lacks:#x} of {a}, which sees {related:?}"
+            ));
+        }
+    }
+
+    /// Whether a third machine has more than both, which is on record there; neither is in step with it.
+    fn are_both_behind(&self, a: usize, b: usize) -> bool {
+        let third = NODES - a - b;
+        let ahead = |of: usize| {
+            let (more, less) = (self.sb(third), self.sb(of));
+            let seen = relation(&generations(more, &less.node_uuid), &generations(less, &more.node_uuid));
+            matches!(seen, Relation::PeerOlder | Relation::PeerFar) && !self.is_together(third, of)
+        };
+        self.nodes[third].is_usable() && ahead(a) && ahead(b)
+    }
+
+    /// A leg that is in step has the same on both sides, and both know it.
+    fn check_in_step(&mut self, a: usize, b: usize) {
+        if !self.is_together(a, b) {
+            return;
+        }
+        let Some(source) = self.nodes[a].as_source() else {
+            return;
+        };
+        let Some((leg, _)) = source.leg_to(b) else { return };
+        let volume = &source.volume;
+        let settled = volume.followers.is_empty() && !volume.is_parting() && volume.recording.is_none();
+        let (mine, theirs) = (self.sb(a), self.sb(b));
+        if settled && (mine.current != theirs.current || mine.peers[leg.index()].base != 0) {
+            return self.fail(format!("{a} and {b} are in step, and it is not on record"));
+        }
+        if volume.local.is_gone() {
+            return;
+        }
+        // What the disk failed to write is marked.
+        let busy = volume.busy() | volume.missed(leg);
+        for chunk in (0..CHUNKS).filter(|chunk| busy >> chunk & 1 == 0) {
+            let (here, there) = (self.nodes[a].disk.read(chunk), self.nodes[b].disk.read(chunk));
+            if here != there {
+                return self.fail(format!(
+                    "{a} and {b} are in step, but chunk {chunk} is {here} and {there}"
+                ));
+            }
+        }
+    }
+
+    /// All targets in step are the same.
+    fn check_targets(&mut self, node: usize) {
+        let Some(source) = self.nodes[node].as_source() else {
+            return;
+        };
+        let busy = source.volume.busy();
+        let together: Vec<_> = (0..NODES).filter(|&other| self.is_together(node, other)).collect();
+        let [one, other] = together[..] else { return };
+        for chunk in (0..CHUNKS).filter(|chunk| busy >> chunk & 1 == 0) {
+            let (here, there) = (self.nodes[one].disk.read(chunk), self.nodes[other].disk.read(chunk));
+            if here != there {
+                let text =
+                    format!("{one} and {other} are in step with {node}, but chunk {chunk} is {here} and {there}");
+                return self.fail(text);
+            }
+        }
+    }
+
+    /// Invariant 1, at the moment of the acknowledgement: the disk, if it counts, and every target in step have the write.
+    pub fn check_acknowledged(&mut self, node: usize, request: &Request) {
+        let Some(source) = self.nodes[node].as_source() else {
+            return;
+        };
+        let counts = !source.volume.local.is_gone();
+        let (chunk, version) = (request.chunk, request.version);
+        let mut have = 0;
+        for other in 0..NODES {
+            let owes = if other == node {
+                counts
+            } else {
+                self.is_together(node, other)
+            };
+            let there = self.nodes[other].disk.read(chunk);
+            have += u32::from(there == version);
+            if owes && there != version {
+                let text =
+                    format!("write {version} is acknowledged by {node}, and {other}, which is in step, has {there}");
+                return self.fail(text);
+            }
+        }
+        if have == 0 {
+            self.fail(format!("write {version} is acknowledged by {node}, and nobody has it"));
+        }
+    }
+
+    /// Invariant 4: what nobody gave up is not overwritten.
+    pub fn check_overwrite(&mut self, target: usize, seen: u128) {
+        let theirs = self.nodes[target].truth;
+        let lost = theirs.seen & !seen & self.acknowledged;
+        if lost != 0 && !theirs.gave_up && !self.nodes[target].has(MetaFlags::INCONSISTENT) {
+            self.fail(format!(
+                "writes {lost:#x} on {target} are overwritten, and nobody gave them up"
+            ));
+        }
+    }
+
+    /// The place in which a machine notes another one; the first where it notes nobody.
+    pub fn place_of(sb: &netraid_core::meta::Superblock, uuid: &netraid_core::wire::Id) -> Option<LegNumber> {
+        let known = LegNumber::all().find(|leg| {
+            let peer = &sb.peers[leg.index()];
+            !peer.is_free() && peer.uuid == *uuid
+        });
+        let nobody = netraid_core::meta::places::taken(&sb.peers).is_empty();
+        known.or_else(|| nobody.then_some(LegNumber::FIRST))
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rules that could be forgotten. The model keeps them all; a test breaks one, and sees that it is found.
+
+/// A rule that is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// What one target missed is acknowledged before the others have noted the new generation.
+    LeavesFollowersBehind,
+    /// A target that takes over the data of a source keeps a past of its own.
+    KeepsItsPast,
+    /// Who was a target and becomes source goes on in the generation that others hold, too.
+    GoesOnAfterPromotion,
+    /// A source goes on in its generation when a target gives up what it has beyond it, or holds something else now.
+    GoesOnAfterLosing,
+    /// A source goes on in its generation when it lets go of a target.
+    GoesOnAfterUnextend,
+    /// The log of intents looks at the first leg alone before it forgets a chunk.
+    AsksOneLeg,
+    /// A write that two legs miss is marked for one of them.
+    MarksForOneLeg,
+    /// What was sent to two legs and not confirmed is marked for the first alone.
+    ForgetsUnconfirmed,
+    /// A copy that one leg confirmed is taken out of the maps of all.
+    ClearsForAll,
+    /// Who was a target believes what its maps say of others.
+    BelievesOldMaps,
+    /// A source that became target tells what the first of its targets missed, and not the others.
+    TellsOneMap,
+    /// A target does not note that a resync makes its copy unusable.
+    HidesResync,
+    /// While a generation is recorded data goes to a target that has still to be told that a resync begins.
+    CopiesBeforeStart,
+    /// A write is acknowledged when one of the targets has it.
+    AsksOneTarget,
+    /// A disk that was given up is still copied from.
+    CopiesFromLost,
+    /// What a disk lacks that was given up is acknowledged before that is on record.
+    TrustsMemory,
+    /// What a disk lacks that was given up is acknowledged whoever has it.
+    NeedsNoTarget,
+    /// A disk that was put in counts before all is there.
+    CountsTooEarly,
+    /// An application's writes do not go to a disk that is being rebuilt.
+    SkipsRebuilding,
+}

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The data path of a source in small: its legs, its requests, and who gets them.
+
+use crate::disk::{Version, CHUNKS};
+use crate::mistake::Mistake;
+use crate::net::Message;
+use crate::store::{unknown, Intents, Map, Store};
+use netraid_core::followers::Followers;
+use netraid_core::legs::{LegNumber, LegSet, MAX_LEGS};
+use netraid_core::local::{Course, LocalDisk};
+use netraid_core::meta::{places, MetaFlags};
+use netraid_core::wire::Kind;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// What a write without a leg means for the generations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Apart,
+    Together,
+    Parting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Application,
+    Copy,
+    Round,
+    Rebuild,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    pub id: u32,
+    pub origin: Origin,
+    pub chunk: usize,
+    pub version: Version,
+    /// The leg that a copy is for.
+    pub leg: LegNumber,
+    /// Which disk it was made for.
+    pub disk: u32,
+    /// It has not begun, because a mark or another request is in its way.
+    pub waiting: bool,
+    /// The local disk is at work.
+    pub local: bool,
+    /// Legs to which it is still to be sent, and those that have still to confirm it.
+    pub queued: LegSet,
+    pub sent: LegSet,
+    pub stored: LegSet,
+    /// It may not end before something is on record.
+    pub parked: bool,
+    pub failed: bool,
+}
+
+impl Request {
+    pub fn is_pending(&self, leg: LegNumber) -> bool {
+        self.queued.contains(leg) || self.sent.contains(leg)
+    }
+}
+
+/// A message that was taken out to be sent over a connection.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub conn: Option<u32>,
+    pub message: Message,
+    /// It ends a resync that gave the target this generation.
+    pub ends: Option<u64>,
+}
+
+/// The state of a leg.
+#[derive(Debug)]
+pub struct Remote {
+    pub live: bool,
+    pub in_step: bool,
+    pub draining: bool,
+    pub dirty: Map,
+    pub changes: u64,
+    pub queue: VecDeque<u32>,
+    /// Messages without data that wait to be sent.
+    pub control: Vec<Kind>,
+    pub theirs: u64,
+    pub covered: bool,
+    pub copies: u32,
+    pub copy_failed: bool,
+    pub sending: Option<Outgoing>,
+}
+
+impl Remote {
+    pub fn new(dirty: Map) -> Self {
+        Self {
+            live: false,
+            in_step: false,
+            draining: false,
+            dirty,
+            changes: 0,
+            queue: VecDeque::new(),
+            control: Vec::new(),
+            theirs: 0,
+            covered: false,
+            copies: 0,
+            copy_failed: false,
+            sending: None,
+        }
+    }
+
+    /// Adds a message, once.
+    pub fn say(&mut self, kind: Kind) {
+        if !self.control.contains(&kind) {
+            self.control.push(kind);
+            self.control.sort_by_key(|kind| kind.number());
+        }
+    }
+}
+
+/// A generation that is being put on record.
+#[derive(Clone, Copy, Debug)]
+pub struct Recording {
+    pub bases: [Option<u64>; MAX_LEGS],
+    pub followers: LegSet,
+    pub parted: LegSet,
+    pub gone: bool,
+    pub fresh: u64,
+}
+
+/// A round of the intent log under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    pub changes: u64,
+    pub lost: bool,
+    pub over: bool,
+}
+
+/// A disk that is being filled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rebuild {
+    pub next: usize,
+    pub failed: bool,
+}
+
+/// A disk with everything that is under way on it.
+#[derive(Debug)]
+pub struct Volume {
+    pub intent: Intents,
+    pub legs: [Option<Remote>; MAX_LEGS],
+    pub steps: [Step; MAX_LEGS],
+    /// How machines stand that this one does not know.
+    pub others: Step,
+    pub followers: Followers,
+    pub local: LocalDisk,
+    /// Counts the disks that were put in.
+    pub disk: u32,
+    pub generation: u64,
+    pub recording: Option<Recording>,
+    pub requests: Vec<Request>,
+    pub round: Option<Round>,
+    pub rebuild: Rebuild,
+    /// Counts how often a leg was added or taken away.
+    pub changes: u64,
+    pub lazily: bool,
+    /// For the observer: the writes that the device contains.
+    pub seen: u128,
+    pub mistake: Option<Mistake>,
+    next_id: u32,
+}
+
+pub const fn bit(chunk: usize) -> Range<u64> {
+    chunk as u64..chunk as u64 + 1
+}
+
+impl Volume {
+    /// With these legs, of which the maps speak.
+    pub fn new(store: &Store, legs: LegSet) -> Self {
+        let mut volume = Self {
+            intent: store.intents(),
+            legs: [const { None }; MAX_LEGS],
+            steps: [Step::Apart; MAX_LEGS],
+            others: Step::Apart,
+            followers: Followers::NONE,
+            local: LocalDisk::Attached,
+            disk: 0,
+            generation: store.now.sb.current,
+            recording: None,
+            requests: Vec::new(),
+            round: None,
+            rebuild: Rebuild::default(),
+            changes: 0,
+            lazily: false,
+            seen: 0,
+            mistake: None,
+            next_id: 1,
+        };
+        for leg in legs.iter() {
+            volume.legs[leg.index()] = Some(Remote::new(store.missed(leg)));
+        }
+        volume
+    }
+
+    /// What a target marked that was written by itself, for whomever; with the map of the first place.
+    pub fn own(store: &Store, mistake: Option<Mistake>) -> Self {
+        let mut volume = Self::new(store, LegSet::of(LegNumber::FIRST));
+        if mistake != Some(Mistake::TellsOneMap) {
+            let others = places::taken(&store.now.sb.peers).without(LegSet::of(LegNumber::FIRST));
+            for leg in others.iter() {
+                let word = store.now.dirty[leg.index()];
+                volume.leg_mut(LegNumber::FIRST).dirty.merge(0, std::iter::once(word));
+            }
+        }
+        volume
+    }
+
+    /// For a source, whose role is on record. `known`: the maps say what each target misses.
+    pub fn source(store: &Store, own: Option<Self>, known: bool) -> Self {
+        let sb = &store.now.sb;
+        let legs = places::taken(&sb.peers);
+        let first = LegSet::of(LegNumber::FIRST);
+        let mut volume = own.unwrap_or_else(|| Self::new(store, if known && !legs.is_empty() { legs } else { first }));
+        volume.generation = sb.current;
+        for leg in legs.iter() {
+            if volume.leg(leg).is_none() {
+                volume.add_leg(leg, unknown());
+            }
+        }
+        if !legs.is_empty() && !legs.contains(LegNumber::FIRST) {
+            volume.remove_leg(LegNumber::FIRST);
+        }
+        for leg in legs.iter() {
+            let peer = &sb.peers[leg.index()];
+            let together = !peer.is_free() && peer.base == 0;
+            volume.steps[leg.index()] = if together { Step::Together } else { Step::Apart };
+        }
+        let shared = sb.flags.contains(MetaFlags::SHARED);
+        volume.others = if shared { Step::Together } else { Step::Apart };
+        volume
+    }
+
+    pub fn leg(&self, leg: LegNumber) -> Option<&Remote> {
+        self.legs[leg.index()].as_ref()
+    }
+
+    pub fn leg_mut(&mut self, leg: LegNumber) -> &mut Remote {
+        self.legs[leg.index()].as_mut().unwrap()
+    }
+
+    pub fn those(&self, holds: impl Fn(&Remote) -> bool) -> LegSet {
+        LegNumber::all()
+            .filter(|leg| self.leg(*leg).is_some_and(&holds))
+            .collect()
+    }
+
+    pub fn live(&self) -> LegSet {
+        self.those(|remote| remote.live)
+    }
+
+    pub fn in_step(&self) -> LegSet {
+        self.those(|remote| remote.live && remote.in_step)
+    }
+
+    /// Makes room for a leg. What it misses is on record only after the marks were kept.
+    pub fn add_leg(&mut self, leg: LegNumber, dirty: Map) {
+        self.changes += 1;
+        self.steps[leg.index()] = Step::Apart;
+        self.legs[leg.index()] = Some(Remote::new(dirty));
+    }
+
+    /// Forgets a leg; the last one leaves a place for the next.
+    pub fn remove_leg(&mut self, leg: LegNumber) {
+        let others = self.those(|_| true).without(LegSet::of(leg));
+        if others.is_empty() {
+            if leg == LegNumber::FIRST {
+                return;
+            }
+            self.add_leg(LegNumber::FIRST, unknown());
+        }
+        self.changes += 1 + self.leg(leg).map_or(0, |remote| remote.changes);
+        self.steps[leg.index()] = Step::Apart;
+        self.legs[leg.index()] = None;
+    }
+
+    /// Counts every change of who gets the application's writes.
+    pub fn all_changes(&self) -> u64 {
+        self.legs
+            .iter()
+            .flatten()
+            .fold(self.changes, |sum, remote| sum + remote.changes)
+    }
+
+    /// What this side may have written and the other does not know of.
+    pub fn own_words(&self) -> u64 {
+        let marked = self
+            .leg(LegNumber::FIRST)
+            .map_or(0, |remote| remote.dirty.map().word(0));
+        marked | self.intents()
+    }
+
+    pub fn intents(&self) -> u64 {
+        self.intent.marks().map().word(0)
+    }
+
+    pub fn request(&mut self, id: u32) -> Option<&mut Request> {
+        self.requests.iter_mut().find(|request| request.id == id)
+    }
+
+    pub fn is_used(&self, chunk: usize) -> bool {
+        self.requests
+            .iter()
+            .any(|it| it.origin != Origin::Round && it.chunk == chunk)
+    }
+
+    pub fn add(&mut self, origin: Origin, chunk: usize, version: Version) -> u32 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.requests.push(Request {
+            id,
+            origin,
+            chunk,
+            version,
+            leg: LegNumber::FIRST,
+            disk: self.disk,
+            waiting: origin == Origin::Application,
+            local: false,
+            queued: LegSet::NONE,
+            sent: LegSet::NONE,
+            stored: LegSet::NONE,
+            parked: false,
+            failed: false,
+        });
+        id
+    }
+
+    /// Hands a request to legs.
+    pub fn queue(&mut self, id: u32, legs: LegSet) {
+        for leg in legs.iter() {
+            self.leg_mut(leg).queue.push_back(id);
+            if let Some(request) = self.request(id) {
+                request.queued.put(leg, true);
+            }
+        }
+    }
+
+    /// Starts what may start.
+    pub fn admit(&mut self) {
+        for index in 0..self.requests.len() {
+            let Request { chunk, waiting, .. } = self.requests[index];
+            let before = &self.requests[..index];
+            let overlaps = before.iter().any(|it| it.origin != Origin::Round && it.chunk == chunk);
+            if waiting && !overlaps {
+                self.begin(index);
+            }
+        }
+    }
+
+    /// Decides who gets a request of an application.
+    fn begin(&mut self, index: usize) {
+        let Request { id, chunk, disk, .. } = self.requests[index];
+        let course = self.local.course();
+        let other = disk != self.disk;
+        if course == Course::Nobody || (course == Course::Both && other) {
+            let request = &mut self.requests[index];
+            (request.waiting, request.failed) = (false, true);
+            return;
+        }
+        if (course != Course::Both && self.is_unsettled()) || !self.admits(chunk) {
+            return;
+        }
+        let skips = self.mistake == Some(Mistake::SkipsRebuilding) && course == Course::Rebuilding;
+        let request = &mut self.requests[index];
+        request.waiting = false;
+        request.local = course != Course::Legs && !other && !skips;
+        let live = self.live();
+        self.queue(id, live);
+    }
+
+    /// Whether a change of a chunk may begin: all that has to be on record before is.
+    fn admits(&mut self, chunk: usize) -> bool {
+        if self.others == Step::Together {
+            self.others = Step::Parting;
+        }
+        let live = self.live();
+        let mut kept = self.others == Step::Apart && self.has_followed();
+        for (number, leg) in self.those(|remote| !remote.live).iter().enumerate() {
+            if number == 0 || self.mistake != Some(Mistake::MarksForOneLeg) {
+                let dirty = &mut self.leg_mut(leg).dirty;
+                dirty.set(bit(chunk));
+                kept &= dirty.is_kept(bit(chunk));
+            }
+            kept &= self.part(leg);
+        }
+        if !live.is_empty() {
+            kept &= self.intent.touch(bit(chunk));
+        }
+        kept
+    }
+
+    /// The chunks of requests of which a leg has not confirmed its part.
+    pub fn unconfirmed(&self, leg: LegNumber) -> u64 {
+        let sent = self.requests.iter().filter(|it| it.origin != Origin::Round);
+        sent.filter(|it| it.origin != Origin::Rebuild && it.is_pending(leg))
+            .fold(0, |all, it| all | 1 << it.chunk)
+    }
+
+    /// Everything that is marked, or will be when the leg is lost.
+    pub fn missed(&self, leg: LegNumber) -> u64 {
+        self.leg(leg).map_or(0, |remote| remote.dirty.map().word(0)) | self.unconfirmed(leg)
+    }
+
+    /// Chunks that are in use.
+    pub fn busy(&self) -> u64 {
+        let used = self.requests.iter().filter(|it| it.origin != Origin::Round);
+        used.fold(0, |all, it| all | 1 << it.chunk)
+    }
+
+    pub fn chunks(&self) -> impl Iterator<Item = usize> {
+        0..CHUNKS
+    }
+}
