@@ -56,7 +56,7 @@ struct Netraid {
 impl kernel::Module for Netraid {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let most = number(module_parameters::max_resyncs.value());
-        if !resync::is_right_number(most) {
+        if !netraid_core::turns::is_right_number(most) {
             pr_err!("max_resyncs={most} makes no sense; give a number from 1 to 64\n");
             return Err(EINVAL);
         }

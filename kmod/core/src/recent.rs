@@ -175,8 +175,27 @@ pub struct Standing {
     pub is_behind: bool,
 }
 
-/// Whether it is known of each leg what its target holds.
+/// Whether it is known of each leg what its target holds, and there is more than one: a single target has no others.
 #[must_use]
 pub fn may_settle(legs: impl IntoIterator<Item = Standing>) -> bool {
-    legs.into_iter().all(|leg| leg.in_step || leg.is_behind)
+    let mut count = 0_u32;
+    let known = legs.into_iter().all(|leg| {
+        count = count.saturating_add(1);
+        leg.in_step || leg.is_behind
+    });
+    known && count > 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_target_is_told_nothing() {
+        let leg = |in_step, is_behind| Standing { in_step, is_behind };
+        assert!(!may_settle([]));
+        assert!(!may_settle([leg(true, false)]));
+        assert!(may_settle([leg(true, false), leg(false, true)]));
+        assert!(!may_settle([leg(true, false), leg(false, false)]));
+    }
 }

@@ -14,6 +14,12 @@ pub const MOST: usize = 64;
 /// target each.
 pub const DEFAULT: u32 = 8;
 
+/// Whether an operator can have so many at a time.
+#[must_use]
+pub const fn is_right_number(most: u32) -> bool {
+    most >= 1 && most as usize <= MOST
+}
+
 /// A mirror that has a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Turn {
@@ -111,6 +117,7 @@ mod tests {
 
     #[test]
     fn there_is_always_a_turn_and_never_more_than_places() {
+        assert!(!is_right_number(0) && is_right_number(1) && is_right_number(64) && !is_right_number(65));
         assert_eq!(Turns::new(0).most(), 1);
         assert_eq!(Turns::new(u32::MAX).most(), MOST);
         let mut turns = Turns::new(u32::MAX);

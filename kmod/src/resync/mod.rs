@@ -6,7 +6,7 @@
 
 mod turns;
 
-pub(crate) use turns::{is_right_number, prepare as prepare_turns};
+pub(crate) use turns::prepare as prepare_turns;
 
 use turns::Place;
 

@@ -4,7 +4,7 @@
 
 use crate::leg::SourceLeg;
 use kernel::{prelude::*, sync::Arc};
-use netraid_core::turns::{Turns, DEFAULT, MOST};
+use netraid_core::turns::{Turns, DEFAULT};
 
 /// The turns, and the legs that wait, in the order in which they came.
 struct Line {
@@ -16,11 +16,6 @@ crate::module_mutex! {
     /// The line of this machine.
     static LINE: Mutex<Line> = Line { turns: Turns::new(DEFAULT), waiting: KVec::new() };
     prepare_line
-}
-
-/// Whether so many mirrors can be resynchronized at a time.
-pub(crate) fn is_right_number(most: u32) -> bool {
-    most >= 1 && usize::try_from(most).is_ok_and(|most| most <= MOST)
 }
 
 /// Called once, first thing when the module is loaded; `most` mirrors have a turn at a time.

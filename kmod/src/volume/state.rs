@@ -392,9 +392,7 @@ impl State {
             entered,
             ..
         } = self;
-        // One target has no others.
-        let alone = remotes.iter().nth(1).is_none();
-        if alone || log.is_unsettled() || log.recording || log.may_be_shared() {
+        if log.is_unsettled() || log.recording || log.may_be_shared() {
             return LegSet::NONE;
         }
         let standing = |(leg, remote): (LegNumber, &Remote)| recent::Standing {
