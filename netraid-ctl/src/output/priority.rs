@@ -3,10 +3,10 @@
 
 use crate::model::Mirror;
 
-/// In which order the machines are meant to take over; nothing where there is only one, or nobody was given any.
+/// In which order the machines are meant to take over; nothing where only one could, or where nobody was given any.
 pub(super) fn order(mirror: &Mirror) -> String {
     let all = mirror.priorities();
-    if mirror.legs.is_empty() || all.is_empty() {
+    if mirror.legs.len() < 2 || all.is_empty() {
         return String::new();
     }
     let words: Vec<_> = all

@@ -54,8 +54,8 @@ fn priorities_are_listed_in_the_order_of_the_cascade() {
     );
     assert!(json["legs"][1]["priority"].is_null());
     assert!(shown(mirror, "--detail").contains("\tPriority: 500\n"));
-    // A kernel from before there were any, and a machine that is alone, have no order.
-    for mirror in [of(None, &[None, None]), of(Some(1), &[])] {
+    // A kernel from before there were any has no order, nor have machines of which only one could take over.
+    for mirror in [of(None, &[None, None]), of(Some(1), &[]), of(Some(1), &[Some(10)])] {
         assert!(!shown(mirror, "").contains("Priorities"));
     }
 }
