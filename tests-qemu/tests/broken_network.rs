@@ -165,14 +165,14 @@ fn pass(ms: u64) -> Result<()> {
 }
 
 /// What is to stop: with the first message of a kind nothing gets through any more.
-struct Trap {
+pub(crate) struct Trap {
     kind: Kind,
     sprung: Arc<AtomicBool>,
 }
 
 impl Trap {
     /// Sets it, in the place of whatever filters there were. With `both`, nothing comes the other way either.
-    fn set(cluster: &Cluster, kind: Kind, both: bool) -> Self {
+    pub(crate) fn set(cluster: &Cluster, kind: Kind, both: bool) -> Self {
         let sprung = Arc::new(AtomicBool::new(false));
         for (from, to) in [(0, 1), (1, 0)] {
             let (any, mut here) = (Arc::clone(&sprung), false);
@@ -187,7 +187,7 @@ impl Trap {
         Self { kind, sprung }
     }
 
-    fn await_sprung(&self) -> Result<()> {
+    pub(crate) fn await_sprung(&self) -> Result<()> {
         let what = format!("a message of the kind {}", self.kind);
         until(&what, || Ok(self.sprung.load(Ordering::Relaxed)))
     }
@@ -255,11 +255,7 @@ fn prepare(cluster: &Cluster, mirror: &Mirror<'_>, by: By) -> Result<()> {
     let (eve, adam) = cluster.pair();
     match by {
         By::Loss => {
-            for (from, to) in [(0, 1), (1, 0)] {
-                cluster.network().way(from, to).filter(|_| false);
-            }
-            mirror.wait("disconnected")?;
-            adam.ctl("wait data --for disconnected").ok()?;
+            silence(mirror, cluster)?;
             write_chunks(eve, &[10, 11, 500])
         }
         By::Pause(_) => {
@@ -270,6 +266,16 @@ fn prepare(cluster: &Cluster, mirror: &Mirror<'_>, by: By) -> Result<()> {
         }
         By::Source(_) | By::Target(_) => Ok(()),
     }
+}
+
+/// Lets nothing through until [`Trap::set`], and waits until both know.
+pub(crate) fn silence(mirror: &Mirror<'_>, cluster: &Cluster) -> Result<()> {
+    for (from, to) in [(0, 1), (1, 0)] {
+        cluster.network().way(from, to).filter(|_| false);
+    }
+    mirror.wait("disconnected")?;
+    mirror.target.ctl("wait data --for disconnected").ok()?;
+    Ok(())
 }
 
 /// Waits until the source tries to make another connection than the one that is frozen.

@@ -3,13 +3,15 @@
 //! acknowledged is lost, the target is not harmed, and the machine with the dead disk does not come back with old data.
 
 use anyhow::{ensure, Context as _, Result};
+use netraid_core::wire::Kind;
 use serde_json::Value;
 use tests_qemu::{workload::Plan, Cluster, Node, Workload};
 
 use crate::{
+    broken_network::{silence, Trap},
     harness::{case, Case, SOON},
     mirror::{refused, status, Mirror, QUICK},
-    persist::{boot, stands, turned, until, DEVICE},
+    persist::{boot, stands, turned, until, write_chunks, DEVICE},
     several::{extend, leg},
     weak::{Does, Fixture, SIZE},
 };
@@ -21,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_source_disk_that_is_gone_costs_the_application_nothing),
     case!(an_asynchronous_target_counts_as_a_synchronous_one_without_the_disk),
     case!(without_a_target_in_step_the_application_gets_the_error),
+    case!(a_target_that_has_not_noted_the_end_of_its_resync_is_no_copy_to_rely_on),
     case!(without_disk_and_target_everything_fails_and_the_target_takes_over),
     case!(a_machine_with_a_dead_disk_does_not_come_back_as_source),
     case!(a_disk_that_died_with_its_metadata_does_not_come_back_as_source),
@@ -206,6 +209,33 @@ fn without_a_target_in_step_the_application_gets_the_error(cluster: &Cluster) ->
     it.source.does(Does::All)?;
     eve.ctl("resume data").ok()?;
     let mut workload = it.workload(12)?;
+    it.heals(&mut workload)
+}
+
+/// The disk fails between the end of a resync and the target's having it on record: a target that loses its power then has
+/// half a copy, as far as anybody can tell, so the disk is not given up for it.
+///
+/// Covers: S175.
+fn a_target_that_has_not_noted_the_end_of_its_resync_is_no_copy_to_rely_on(cluster: &Cluster) -> Result<()> {
+    let it = Fixture::new(cluster)?;
+    let (eve, adam) = (it.mirror.source, it.mirror.target);
+    silence(&it.mirror, cluster)?;
+    write_chunks(eve, &[5])?;
+    // A resync reads.
+    it.source.does(Does::FailWrites)?;
+    let trap = Trap::set(cluster, Kind::ResyncDone, false);
+    trap.await_sprung()?;
+    eve.sh(&format!("dd if=/dev/urandom of={DEVICE} bs=4k count=1 oflag=direct"))
+        .exits(1)?;
+    let state = it.mirror.status()?;
+    ensure!(
+        state["disk_state"] == "attached" && state["inconsistent"] == false,
+        "{state}"
+    );
+    ensure!(status(adam, "data")?["inconsistent"] == true, "the target knows it all");
+    it.source.does(Does::All)?;
+    cluster.restore_links();
+    let mut workload = it.workload(14)?;
     it.heals(&mut workload)
 }
 

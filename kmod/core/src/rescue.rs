@@ -27,7 +27,7 @@ const LOG_MS: u64 = 5000;
 pub struct Standing {
     /// Writes go to the target.
     pub live: bool,
-    /// The target was told on this connection that it misses nothing.
+    /// The target was told on this connection that it misses nothing, and has noted it.
     pub in_step: bool,
     /// Both sides know how to ask and to answer.
     pub known: bool,

@@ -366,8 +366,7 @@ impl State {
 
     /// The legs in step that have to note a new generation; `parted` have not.
     fn followers(&self, parted: LegSet) -> LegSet {
-        let in_step = self.remotes.those(|remote| remote.live && remote.in_step);
-        in_step.without(parted)
+        self.in_step().without(parted)
     }
 
     /// Has them do so.

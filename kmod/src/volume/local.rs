@@ -35,14 +35,19 @@ fn is_of_request(error: Error) -> bool {
 }
 
 impl State {
-    /// The legs that hold whatever was acknowledged, as far as that is known here.
+    /// The legs that were told that they miss nothing, whether or not they have noted it.
     pub(super) fn in_step(&self) -> LegSet {
         self.remotes.those(|remote| remote.live && remote.in_step)
     }
 
+    /// The legs that hold whatever was acknowledged, and would be promoted with it.
+    pub(super) fn complete(&self) -> LegSet {
+        self.remotes.those(|remote| remote.complete)
+    }
+
     /// A leg is not live any more: without the disk, somebody else has to be in step.
     pub(super) fn look_for_copy(&mut self) {
-        if self.in_step().is_empty() && self.log.local.on_event(Event::Alone) == Action::FailAll {
+        if self.complete().is_empty() && self.log.local.on_event(Event::Alone) == Action::FailAll {
             self.news.alone = true;
             self.wake_legs();
         }
@@ -119,7 +124,7 @@ impl Volume {
     /// Whether a leg is the only one that is known to hold what was acknowledged.
     pub(crate) fn is_last_copy(&self, leg: LegNumber) -> bool {
         let state = self.state.lock();
-        state.log.local.is_gone() && state.in_step() == LegSet::of(leg)
+        state.log.local.is_gone() && state.complete() == LegSet::of(leg)
     }
 
     /// What becomes of the disk at its next failure.
@@ -129,13 +134,13 @@ impl Volume {
 
     /// What an operator has still to be told of the local disk; each of it is handed out once.
     pub(crate) fn take_news(&self) -> [Option<Text>; 4] {
-        let (news, in_step) = {
+        let (news, complete) = {
             let mut state = self.state.lock();
-            (core::mem::take(&mut state.news), state.in_step())
+            (core::mem::take(&mut state.news), state.complete())
         };
         let gave_up = news.gave_up.map(|error| {
             let errno = -error.to_errno();
-            let name = in_step.iter().next().map(|leg| self.names(leg).1);
+            let name = complete.iter().next().map(|leg| self.names(leg).1);
             match name {
                 Some(peer) => Text::format(format_args!(
                     "the disk of this machine failed a write (error {errno}) and was given up; reads and writes go to {peer}: replace the disk and put the new one in with `netraid-ctl attach`"

@@ -24,6 +24,8 @@ pub(super) struct Remote {
     pub(super) live: bool,
     /// The target was told on this connection that it misses nothing, and what is written since goes there.
     pub(super) in_step: bool,
+    /// It has said that it noted that: its copy counts from then on, even if it loses its power.
+    pub(super) complete: bool,
     /// The target answers reads.
     pub(super) answers_reads: bool,
     /// Somebody waits for `outstanding` to become zero.
@@ -85,6 +87,7 @@ impl Remote {
         let remote = Self {
             live: false,
             in_step: false,
+            complete: false,
             answers_reads: false,
             draining: false,
             dirty,
@@ -230,6 +233,7 @@ impl Remote {
     fn leave(&mut self) {
         self.live = false;
         self.in_step = false;
+        self.complete = false;
         self.lag.drop_fence();
         self.control.remove(Kind::Settled);
         self.changes = self.changes.wrapping_add(1);
@@ -278,9 +282,17 @@ impl Volume {
         self.with_leg(leg, |remote| core::mem::take(&mut remote.congested))
     }
 
-    /// A target that was in step has noted a generation that it was told; false where no answer was waited for.
+    /// A target has noted that it misses nothing, or being in step, a generation that it was told; false where no answer was
+    /// waited for.
     pub(crate) fn followed(&self, leg: LegNumber) -> bool {
-        let followed = self.state.lock().log.followers.noted(leg, now());
+        let followed = {
+            let mut state = self.state.lock();
+            let followed = state.log.followers.noted(leg, now());
+            if let Some(remote) = state.remotes.get_mut(leg) {
+                remote.complete |= followed && remote.live && remote.in_step;
+            }
+            followed
+        };
         if followed {
             self.journal.raise();
         }
@@ -313,6 +325,7 @@ impl Volume {
         let remote = remotes.get_mut(leg)?;
         remote.live = true;
         remote.in_step = false;
+        remote.complete = false;
         remote.marker = Marker::NEW;
         remote.lag.connect();
         remote.congested = false;

@@ -175,7 +175,7 @@ impl Remote {
     fn standing(&self, marked: bool) -> Standing {
         Standing {
             live: self.live,
-            in_step: self.in_step,
+            in_step: self.complete,
             known: self.answers_reads,
             marked,
         }

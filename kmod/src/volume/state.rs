@@ -326,7 +326,7 @@ impl State {
     /// asynchronous legs have. Bios to be ended, outside the lock, are added to `ended`.
     pub(super) fn finish_if_done(&mut self, slot: Slot, ended: &mut BioList) {
         let gone = self.log.local.is_gone();
-        let in_step = if gone { self.in_step() } else { LegSet::NONE };
+        let complete = if gone { self.complete() } else { LegSet::NONE };
         let Some(request) = self.requests.get_mut(slot.index()) else {
             return;
         };
@@ -339,7 +339,7 @@ impl State {
             return;
         }
         if gone && request.origin == Origin::Application && !request.told && request.error.is_none() {
-            let confirmed = request.stored.meets(in_step);
+            let confirmed = request.stored.meets(complete);
             match self.log.local.verdict(confirmed, self.log.is_unsettled()) {
                 Verdict::AsDone => {}
                 Verdict::Wait => {
