@@ -2,10 +2,10 @@
 #include <crypto/sha2.h>
 #include <linux/bio.h>
 #include <linux/blkdev.h>
-#include <linux/crc32.h>
 #include <linux/highmem.h>
 #include <linux/module.h>
 #include <linux/string.h>
+#include <linux/xxhash.h>
 
 #include "shim.h"
 
@@ -138,20 +138,22 @@ void netraid_bio_sha256(struct bio *bio, u8 *digest)
 	sha256_final(&ctx, digest);
 }
 
-/* bio_for_each_segment() is a macro; the data from the bio's iterator on, which is not moved. crc32c() leaves the inversions out. */
-u32 netraid_bio_crc32c(struct bio *bio)
+/* bio_for_each_segment() is a macro; the data from the bio's iterator on, which is not moved. */
+u64 netraid_bio_xxh64(struct bio *bio)
 {
 	struct bvec_iter iter;
 	struct bio_vec bvec;
-	u32 crc = ~0;
+	struct xxh64_state state;
+
+	xxh64_reset(&state, 0);
 
 	bio_for_each_segment(bvec, bio, iter) {
 		void *data = bvec_kmap_local(&bvec);
 
-		crc = crc32c(crc, data, bvec.bv_len);
+		xxh64_update(&state, data, bvec.bv_len);
 		kunmap_local(data);
 	}
-	return ~crc;
+	return xxh64_digest(&state);
 }
 
 /* bio_copy_data() is not among the kernel's own bindings. */

@@ -105,7 +105,7 @@ struct page *netraid_page_try(void);
 void netraid_bio_free_pages(struct bio *bio, mempool_t *pool);
 bool netraid_bio_is_zero(struct bio *bio);
 void netraid_bio_sha256(struct bio *bio, u8 *digest);
-u32 netraid_bio_crc32c(struct bio *bio);
+u64 netraid_bio_xxh64(struct bio *bio);
 void netraid_bio_copy(struct bio *to, struct bio *from);
 
 /* file.c: one block of a file or device at a time */

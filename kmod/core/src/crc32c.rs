@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CRC-32C (Castagnoli), the checksum of headers and payloads, eight bytes at a time.
+//! CRC-32C (Castagnoli), the checksum of headers and of metadata, eight bytes at a time.
 
 /// The polynomial, bits reversed.
 const POLYNOMIAL: u32 = 0x82f6_3b78;

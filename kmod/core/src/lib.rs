@@ -83,3 +83,4 @@ pub mod state;
 pub mod turns;
 pub mod units;
 pub mod wire;
+pub mod xxh64;

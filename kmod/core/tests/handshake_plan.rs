@@ -32,7 +32,7 @@ const FRESH: Generations = at(0, 0, 0);
 fn source() -> SourceFacts {
     SourceFacts {
         session: 1,
-        features: features::PAYLOAD_CRC,
+        features: features::PAYLOAD_CHECKSUM,
         size: 1 << 30,
         logical_block_size: 4096,
         mine: at(5, 0, 4),

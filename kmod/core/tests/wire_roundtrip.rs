@@ -51,7 +51,7 @@ fn header() -> impl Strategy<Value = Header> {
                     flags: Flags::from_bits(flags & kind.allowed_flags().bits()),
                     handle,
                     seq,
-                    payload_crc: crc,
+                    payload_checksum: crc,
                     ..Header::new(kind)
                 };
                 let data = u64::from(sectors) * 512;

@@ -326,7 +326,7 @@ fn flags_a_kind_does_not_have_are_refused() {
 #[test]
 fn a_damaged_payload_is_noticed() {
     let header = Header {
-        payload_crc: 7,
+        payload_checksum: 7,
         ..write(0, 512)
     };
     assert_eq!(header.check_payload(7), Ok(()));
@@ -349,27 +349,27 @@ fn a_damaged_payload_is_noticed() {
 #[test]
 fn who_fills_in_a_checksum_and_who_checks_it() {
     for kind in Kind::ALL {
-        for (len, payload_crc, agreed) in [0, 512]
+        for (len, payload_checksum, agreed) in [0, 512]
             .into_iter()
             .flat_map(|len| [(len, 0, false), (len, 0, true), (len, 7, false), (len, 7, true)])
         {
             let header = Header {
                 len,
-                payload_crc,
+                payload_checksum,
                 ..Header::new(kind)
             };
             let greets = matches!(kind, Kind::Hello | Kind::Welcome | Kind::Refuse);
             assert_eq!(
-                header.takes_payload_crc(agreed),
+                header.takes_payload_checksum(agreed),
                 len > 0 && (agreed || greets),
                 "{kind}"
             );
             let checked = match (len, agreed) {
                 (0, _) => false,
                 (_, true) => true,
-                (_, false) => payload_crc == 7,
+                (_, false) => payload_checksum == 7,
             };
-            assert_eq!(header.has_payload_crc(agreed), checked, "{kind}");
+            assert_eq!(header.has_payload_checksum(agreed), checked, "{kind}");
         }
     }
 }

@@ -18,8 +18,8 @@ use kernel::{
     },
 };
 use netraid_core::{
-    crc32c::crc32c,
     wire::{features, Header, Kind, WireError, HEADER_LEN},
+    xxh64::checksum,
 };
 
 /// The longest that one message may take to be sent, milliseconds, although the other side is heard.
@@ -102,12 +102,12 @@ pub(crate) enum Data<'a, C> {
 }
 
 impl<C> Data<'_, C> {
-    fn crc32c(&self) -> u32 {
+    fn checksum(&self) -> u32 {
         match self {
             Self::None => 0,
-            Self::Bytes(bytes) => crc32c(0, bytes),
-            Self::Bio(bio) => bio.crc32c(),
-            Self::Pages(pages) => pages.crc32c(),
+            Self::Bytes(bytes) => checksum(bytes),
+            Self::Bio(bio) => bio.checksum(),
+            Self::Pages(pages) => pages.checksum(),
         }
     }
 }
@@ -246,8 +246,8 @@ impl Link {
 
     /// Sends a header and what follows it, with a checksum where that is agreed on.
     pub(crate) fn send<C>(&self, mut header: Header, data: &Data<'_, C>) -> LinkResult {
-        if header.takes_payload_crc(self.has(features::PAYLOAD_CRC)) {
-            header.payload_crc = data.crc32c();
+        if header.takes_payload_checksum(self.has(features::PAYLOAD_CHECKSUM)) {
+            header.payload_checksum = data.checksum();
         }
         let header = header.encode();
         let mut head = self.sending.lock();
@@ -359,12 +359,12 @@ impl Link {
                 Err(error) => self.check(error)?,
             }
         }
-        self.check_payload(header, || pages.crc32c())
+        self.check_payload(header, || pages.checksum())
     }
 
     /// Compares the checksum of a payload, where there is one.
     fn check_payload(&self, header: &Header, checksum: impl FnOnce() -> u32) -> LinkResult {
-        if header.has_payload_crc(self.has(features::PAYLOAD_CRC)) {
+        if header.has_payload_checksum(self.has(features::PAYLOAD_CHECKSUM)) {
             header.check_payload(checksum())?;
         }
         Ok(())
@@ -388,7 +388,7 @@ impl Link {
     /// The data that follows a header, all of which has room in `data`.
     pub(crate) fn read_exact(&self, header: &Header, data: &mut [u8]) -> LinkResult {
         self.read(data)?;
-        self.check_payload(header, || crc32c(0, data))
+        self.check_payload(header, || checksum(data))
     }
 
     /// The data that follows a header, where it fits into `buffer`.

@@ -331,7 +331,7 @@ impl SourceLeg {
         let asynchronous = self.config.replication == Replication::Asynchronous;
         let without = |feature: u64, unwanted: bool| if unwanted { !feature } else { u64::MAX };
         features::SUPPORTED
-            & without(features::PAYLOAD_CRC, self.config.no_checksums)
+            & without(features::PAYLOAD_CHECKSUM, self.config.no_checksums)
             & without(features::BARRIER, !asynchronous)
     }
 

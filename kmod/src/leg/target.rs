@@ -232,7 +232,7 @@ impl TargetLeg {
             zeroed_bytes: 0,
             checksums: serving
                 .filter(|_| inner.connected)
-                .is_some_and(|it| it.conn.link.has(features::PAYLOAD_CRC)),
+                .is_some_and(|it| it.conn.link.has(features::PAYLOAD_CHECKSUM)),
             no_checksums: false,
             in_flight: serving.map_or(0, |serving| serving.conn.outstanding()),
             replication,

@@ -147,7 +147,7 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
     }
     let listens = link.peer().filter(|_| hello.listen_port != 0);
     // If the roles are swapped, this machine offers what its source did.
-    let no_checksums = hello.features & features::PAYLOAD_CRC == 0;
+    let no_checksums = hello.features & features::PAYLOAD_CHECKSUM == 0;
     let asynchronous = hello.features & features::BARRIER != 0;
     let replication = if asynchronous {
         Replication::Asynchronous

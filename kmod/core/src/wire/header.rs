@@ -30,8 +30,8 @@ pub struct Header {
     pub offset: u64,
     /// Bytes of the device the operation covers.
     pub span: u64,
-    /// CRC-32C of the payload, 0 where that is not agreed on.
-    pub payload_crc: u32,
+    /// [Checksum](crate::xxh64::checksum) of the payload, 0 where that is not agreed on.
+    pub payload_checksum: u32,
 }
 
 impl Header {
@@ -46,7 +46,7 @@ impl Header {
             seq: 0,
             offset: 0,
             span: 0,
-            payload_crc: 0,
+            payload_checksum: 0,
         }
     }
 
@@ -64,7 +64,7 @@ impl Header {
             .u64(self.seq)
             .u64(self.offset)
             .u64(self.span)
-            .u32(self.payload_crc);
+            .u32(self.payload_checksum);
         let mut bytes = [0u8; HEADER_LEN];
         Writer::new(&mut bytes).put(&checked).u32(crc32c(0, &checked));
         bytes
@@ -100,7 +100,7 @@ impl Header {
             seq: reader.u64().unwrap_or(0),
             offset: reader.u64().unwrap_or(0),
             span: reader.u64().unwrap_or(0),
-            payload_crc: reader.u32().unwrap_or(0),
+            payload_checksum: reader.u32().unwrap_or(0),
         };
         header.check()?;
         Ok(header)
@@ -197,24 +197,24 @@ impl Header {
     /// Whether the sender of this message fills in the checksum of the payload, and where that is
     /// `agreed` on, the receiver relies on it.
     #[must_use]
-    pub const fn takes_payload_crc(&self, agreed: bool) -> bool {
+    pub const fn takes_payload_checksum(&self, agreed: bool) -> bool {
         self.len > 0 && (agreed || self.kind.is_handshake())
     }
 
     /// Whether the receiver of this message has to check its payload with
     /// [`check_payload`](Self::check_payload). Who does not know of checksums sends 0.
     #[must_use]
-    pub const fn has_payload_crc(&self, agreed: bool) -> bool {
-        self.len > 0 && (agreed || self.payload_crc != 0)
+    pub const fn has_payload_checksum(&self, agreed: bool) -> bool {
+        self.len > 0 && (agreed || self.payload_checksum != 0)
     }
 
-    /// Checks the checksum of the payload, as [`crc32c`] gives it.
+    /// Checks the checksum of the payload, as [`checksum`](crate::xxh64::checksum) gives it.
     ///
     /// # Errors
     ///
     /// [`WireError::BadPayloadChecksum`].
     pub fn check_payload(&self, checksum: u32) -> Result<(), WireError> {
-        if self.payload_crc == checksum {
+        if self.payload_checksum == checksum {
             Ok(())
         } else {
             Err(WireError::BadPayloadChecksum {

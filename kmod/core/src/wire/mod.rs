@@ -72,11 +72,11 @@
 //! # Checksums
 //!
 //! The header always carries its own checksum, so a message without a payload is always covered. That of
-//! the payload is filled in by the sender of a message of the handshake, before anything is agreed
-//! on, and by both sides in every message from the handshake on if both have
-//! [`features::PAYLOAD_CRC`]. A receiver checks it before it uses a byte of the payload: always if
+//! the payload is the lower half of its XXH64 ([`checksum`](crate::xxh64::checksum)). It is filled in by
+//! the sender of a message of the handshake, before anything is agreed on, and by both sides in every message from the handshake on if both have
+//! [`features::PAYLOAD_CHECKSUM`]. A receiver checks it before it uses a byte of the payload: always if
 //! that is agreed on, else where it is not 0, which is what those send who do not know it
-//! ([`Header::has_payload_crc`]). What does not match was damaged on its way. The receiver gives the
+//! ([`Header::has_payload_checksum`]). What does not match was damaged on its way. The receiver gives the
 //! connection up, as after any other error; a target first says what it found in a Reply with the
 //! kind of the damaged message as handle, so that the source's operator is told, too.
 //!
@@ -140,9 +140,9 @@ pub const NO_ID: Id = [0; 16];
 /// What both sides must offer in the handshake before either uses it.
 pub mod features {
     /// The payload checksum of the header is filled in and checked.
-    pub const PAYLOAD_CRC: u64 = 1 << 0;
+    pub const PAYLOAD_CHECKSUM: u64 = 1 << 0;
     /// What this version offers, unless an operator wants less.
-    pub const SUPPORTED: u64 = PAYLOAD_CRC | READ | COMPARE | BARRIER | RECENT;
+    pub const SUPPORTED: u64 = PAYLOAD_CHECKSUM | READ | COMPARE | BARRIER | RECENT;
     /// Reserved: payloads compressed with lz4.
     pub const LZ4: u64 = 1 << 1;
     /// Reserved: payloads compressed with zstd.

@@ -6,7 +6,7 @@ use super::bioset::result_of;
 use crate::sys::{bind, lend::Lend};
 use core::{mem::ManuallyDrop, ptr::NonNull};
 use kernel::{bindings, prelude::*};
-use netraid_core::units::SECTOR_SIZE;
+use netraid_core::{units::SECTOR_SIZE, xxh64::half};
 
 /// How an I/O ended.
 pub(crate) type IoResult = core::result::Result<(), Error>;
@@ -103,10 +103,10 @@ impl Bio {
         unsafe { (*self.as_ptr()).bi_iter.bi_size }
     }
 
-    /// The CRC-32C of its data, as [`netraid_core::crc32c::crc32c`] gives it; reads all of it.
-    pub(crate) fn crc32c(&self) -> u32 {
+    /// The checksum of its data, as [`netraid_core::xxh64::checksum`] gives it; reads all of it.
+    pub(crate) fn checksum(&self) -> u32 {
         // SAFETY: By the type invariant.
-        unsafe { bind::netraid_bio_crc32c(self.as_ptr()) }
+        half(unsafe { bind::netraid_bio_xxh64(self.as_ptr()) })
     }
 
     /// The first part that fits the limits of our disk; the rest is submitted again by the block layer.

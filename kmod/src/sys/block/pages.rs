@@ -6,7 +6,7 @@ use super::{bioset::result_of, Bio, BioSet, Child, IoResult, LowerDisk, Op};
 use crate::sys::{bind, lend::Lend};
 use core::{mem::ManuallyDrop, ptr::NonNull};
 use kernel::{bindings, prelude::*, sync::Arc};
-use netraid_core::{units::SECTOR_SIZE, wire::DIGEST_LEN};
+use netraid_core::{units::SECTOR_SIZE, wire::DIGEST_LEN, xxh64::half};
 
 const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
 
@@ -161,10 +161,10 @@ impl<C> PagedBio<C> {
         digest
     }
 
-    /// The CRC-32C of its bytes, as [`netraid_core::crc32c::crc32c`] gives it; reads them all.
-    pub(crate) fn crc32c(&self) -> u32 {
+    /// The checksum of its bytes, as [`netraid_core::xxh64::checksum`] gives it; reads them all.
+    pub(crate) fn checksum(&self) -> u32 {
         // SAFETY: The bio is ours and not in flight.
-        unsafe { bind::netraid_bio_crc32c(self.rewound()) }
+        half(unsafe { bind::netraid_bio_xxh64(self.rewound()) })
     }
 
     /// Copies its bytes into the pages of `bio`, as far as both have some.
