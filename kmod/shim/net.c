@@ -121,10 +121,26 @@ void netraid_sock_abort(struct socket *sock)
 	sock_no_linger(sock->sk);
 }
 
-/* Two pieces as one message, of which the second may be empty; the number of bytes taken counts through both. */
-int netraid_sock_send(struct socket *sock, const void *head, unsigned int head_len, const void *data, unsigned int len)
+/*
+ * With `more`, what is sent may wait for what comes next and travel with it, if it does not fill a packet; so somebody has
+ * to send again at once, or to call netraid_sock_push().
+ */
+static int netraid_send_flags(bool more)
 {
-	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	return MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+}
+
+/* Setting what is set already also sends what waits; nothing else that modules can call does. */
+void netraid_sock_push(struct socket *sock)
+{
+	tcp_sock_set_nodelay(sock->sk);
+}
+
+/* Two pieces as one message, of which the second may be empty; the number of bytes taken counts through both. */
+int netraid_sock_send(struct socket *sock, const void *head, unsigned int head_len, const void *data, unsigned int len,
+		      bool more)
+{
+	struct msghdr msg = { .msg_flags = netraid_send_flags(more) };
 	struct kvec vec[2] = {
 		{ .iov_base = (void *)head, .iov_len = head_len },
 		{ .iov_base = (void *)data, .iov_len = len },
@@ -169,9 +185,9 @@ static void netraid_bio_iter(struct bio *bio, int direction, unsigned int skip, 
 	iov_iter_advance(iter, lead + skip);
 }
 
-int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len)
+int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, bool more)
 {
-	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct msghdr msg = { .msg_flags = netraid_send_flags(more) };
 
 	netraid_bio_iter(bio, ITER_SOURCE, skip, len, &msg.msg_iter);
 	return sock_sendmsg(sock, &msg);
@@ -184,9 +200,9 @@ int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int ski
  * As much of `head`, which is not on a stack, and of what follows it in a bio as goes into one call; the number of bytes
  * taken counts through both.
  */
-int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int head_len, struct bio *bio)
+int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int head_len, struct bio *bio, bool more)
 {
-	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct msghdr msg = { .msg_flags = netraid_send_flags(more) };
 	struct bio_vec vec[1 + NETRAID_PIECES];
 	struct bvec_iter at = bio->bi_iter;
 	unsigned int pieces = 1, len = head_len;

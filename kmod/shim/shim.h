@@ -142,11 +142,13 @@ int netraid_sock_accept(struct socket *sock, struct socket **peer);
 int netraid_sock_peer(struct socket *sock, struct netraid_addr *addr);
 void netraid_sock_wait_ms(struct socket *sock, unsigned int ms);
 void netraid_sock_abort(struct socket *sock);
-int netraid_sock_send(struct socket *sock, const void *head, unsigned int head_len, const void *data, unsigned int len);
+int netraid_sock_send(struct socket *sock, const void *head, unsigned int head_len, const void *data, unsigned int len,
+		      bool more);
+void netraid_sock_push(struct socket *sock);
 unsigned int netraid_sock_readable(struct socket *sock);
 int netraid_sock_recv(struct socket *sock, void *data, unsigned int len);
-int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len);
-int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int head_len, struct bio *bio);
+int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, bool more);
+int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int head_len, struct bio *bio, bool more);
 int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len);
 struct net *netraid_net_get(struct net *net);
 void netraid_net_put(struct net *net);

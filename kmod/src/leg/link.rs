@@ -245,7 +245,13 @@ impl Link {
     }
 
     /// Sends a header and what follows it, with a checksum where that is agreed on.
-    pub(crate) fn send<C>(&self, mut header: Header, data: &Data<'_, C>) -> LinkResult {
+    pub(crate) fn send<C>(&self, header: Header, data: &Data<'_, C>) -> LinkResult {
+        self.send_in_row(header, data, false)
+    }
+
+    /// The same; with `more` it may be kept to travel with the next message: the caller sends that at once, or
+    /// [pushes](Link::push).
+    pub(crate) fn send_in_row<C>(&self, mut header: Header, data: &Data<'_, C>, more: bool) -> LinkResult {
         if header.takes_payload_checksum(self.has(features::PAYLOAD_CHECKSUM)) {
             header.payload_checksum = data.checksum();
         }
@@ -259,16 +265,18 @@ impl Link {
                 && misc::now_ms().saturating_sub(began) < SEND_MS
         };
         let sent = match data {
-            Data::None => socket.send(&header, &[], &patient).map(|()| 0),
-            Data::Bytes(bytes) => socket.send(&header, bytes, &patient).map(|()| bytes.len() as u64),
+            Data::None => socket.send(&header, &[], more, &patient).map(|()| 0),
+            Data::Bytes(bytes) => socket.send(&header, bytes, more, &patient).map(|()| bytes.len() as u64),
             Data::Bio(bio) => {
                 head.set(header);
-                socket.send_bio(&head, bio, &patient).map(|()| u64::from(bio.len()))
+                socket
+                    .send_bio(&head, bio, more, &patient)
+                    .map(|()| u64::from(bio.len()))
             }
             Data::Pages(pages) => {
                 head.set(header);
                 socket
-                    .send_paged(&head, pages, &patient)
+                    .send_paged(&head, pages, more, &patient)
                     .map(|()| u64::from(pages.len()))
             }
         };
@@ -276,6 +284,11 @@ impl Link {
         self.sent_bytes.add(bytes.saturating_add(HEADER_LEN as u64), Relaxed);
         self.spoke.store(misc::now_ms(), Relaxed);
         Ok(())
+    }
+
+    /// Sends what was kept for more to come.
+    pub(crate) fn push(&self) {
+        self.socket.push();
     }
 
     /// Sends a message without data.

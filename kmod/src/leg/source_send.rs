@@ -35,14 +35,22 @@ pub(super) fn run(leg: &Arc<SourceLeg>) {
 
 fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core::result::Result<(), Text> {
     let lost = |error| Text::format(format_args!("sending to the target failed: {error}"));
+    let mut kept = false;
     while let Some(outgoing) = leg.volume.next_outgoing(leg.number(), connection) {
         if let Some(given) = outgoing.ends_resync {
+            if core::mem::take(&mut kept) {
+                link.push();
+            }
             together(leg, given)?;
         }
+        kept = outgoing.more;
         let sent = send(link, &outgoing);
         // The pages go back in any case; if the sending failed, they are marked when the connection is given up.
         leg.volume.sent(leg.number(), outgoing);
         sent.map_err(lost)?;
+    }
+    if kept {
+        link.push();
     }
     if leg.volume.is_drained(leg.number()) && leg.inner.lock().machine.state() == State::Pausing {
         leg.fire_on(link, Event::Drained, None);
@@ -83,10 +91,10 @@ fn together(leg: &SourceLeg, given: u64) -> core::result::Result<(), Text> {
 
 fn send(link: &Link, outgoing: &Outgoing) -> LinkResult {
     match &outgoing.payload {
-        Payload::None => link.send(outgoing.header, &Data::<()>::None),
-        Payload::Bio(bio) => link.send(outgoing.header, &Data::<()>::Bio(bio)),
-        Payload::Shadow(pages) => link.send(outgoing.header, &Data::Pages(pages)),
-        Payload::Copy(pages) => link.send(outgoing.header, &Data::Pages(pages)),
+        Payload::None => link.send_in_row(outgoing.header, &Data::<()>::None, outgoing.more),
+        Payload::Bio(bio) => link.send_in_row(outgoing.header, &Data::<()>::Bio(bio), outgoing.more),
+        Payload::Shadow(pages) => link.send_in_row(outgoing.header, &Data::Pages(pages), outgoing.more),
+        Payload::Copy(pages) => link.send_in_row(outgoing.header, &Data::Pages(pages), outgoing.more),
         Payload::Digest(pages) => link.send_bytes(outgoing.header, &pages.digest()),
     }
 }

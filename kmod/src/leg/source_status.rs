@@ -93,7 +93,11 @@ impl SourceLeg {
             }),
             skipped_bytes: inner.skipped_bytes.saturating_add(counters.equal_bytes),
             zeroed_bytes: counters.zeroed_bytes,
-            checksums: connected && inner.link.as_ref().is_some_and(|link| link.has(features::PAYLOAD_CHECKSUM)),
+            checksums: connected
+                && inner
+                    .link
+                    .as_ref()
+                    .is_some_and(|link| link.has(features::PAYLOAD_CHECKSUM)),
             no_checksums: self.config.no_checksums,
             priority,
         }

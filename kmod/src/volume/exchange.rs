@@ -44,6 +44,8 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Payload,
     /// It ends a resync that gave the target this generation.
     pub(crate) ends_resync: Option<u64>,
+    /// Others wait behind it.
+    pub(crate) more: bool,
     slot: Option<Slot>,
 }
 
@@ -73,7 +75,9 @@ impl Volume {
             return None;
         }
         loop {
-            let slot = state.remotes.get_mut(leg)?.queue.pop()?;
+            let queue = &mut state.remotes.get_mut(leg)?.queue;
+            let slot = queue.pop()?;
+            let more = !queue.is_empty();
             let Some(request) = state.request(slot) else { continue };
             if request.remote.take(leg) == After::Unexpected {
                 continue;
@@ -86,6 +90,7 @@ impl Volume {
                     header,
                     payload: Payload::None,
                     ends_resync: None,
+                    more,
                     slot: None,
                 });
             }
@@ -94,6 +99,7 @@ impl Volume {
                 header,
                 payload,
                 ends_resync: None,
+                more,
                 slot: Some(slot),
             });
         }
@@ -134,6 +140,7 @@ impl Volume {
             header,
             payload: Payload::None,
             ends_resync: (kind == Kind::ResyncDone).then_some(*generation),
+            more: false,
             slot: None,
         })
     }

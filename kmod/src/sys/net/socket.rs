@@ -126,8 +126,9 @@ impl Socket {
     }
 
     /// Sends all of `head` and, at once, of `data`, which may be empty. Sleeps until it is queued. Each time the other side
-    /// has taken nothing for the time given to [`Socket::tune`], `patient` says whether to go on.
-    pub(crate) fn send(&self, head: &[u8], data: &[u8], patient: &dyn Fn() -> bool) -> Result {
+    /// has taken nothing for the time given to [`Socket::tune`], `patient` says whether to go on. With `more`, it may be
+    /// kept to travel with what is sent next: the caller sends again at once, or [pushes](Socket::push).
+    pub(crate) fn send(&self, head: &[u8], data: &[u8], more: bool, patient: &dyn Fn() -> bool) -> Result {
         let (head_len, data_len) = (head.len() as u32, data.len() as u32);
         Self::send_all(head_len.saturating_add(data_len), patient, |done| {
             let head = head.get(done as usize..).unwrap_or(&[]);
@@ -135,7 +136,7 @@ impl Socket {
             let (head_ptr, data_ptr) = (head.as_ptr().cast::<c_void>(), data.as_ptr().cast::<c_void>());
             let (head_len, data_len) = (head.len() as u32, data.len() as u32);
             // SAFETY: By the type invariant; both slices are valid for the call.
-            unsafe { bind::netraid_sock_send(self.0.as_ptr(), head_ptr, head_len, data_ptr, data_len) }
+            unsafe { bind::netraid_sock_send(self.0.as_ptr(), head_ptr, head_len, data_ptr, data_len, more) }
         })
     }
 
@@ -156,6 +157,7 @@ impl Socket {
         head: &Head<LEN>,
         bio: *mut bindings::bio,
         len: u32,
+        more: bool,
         patient: &dyn Fn() -> bool,
     ) -> Result {
         let (socket, head_len) = (self.0.as_ptr(), LEN as u32);
@@ -164,16 +166,22 @@ impl Socket {
                 let rest = head.0.get(done as usize..).unwrap_or(&[]);
                 let (data, left) = (rest.as_ptr().cast::<c_void>(), rest.len() as u32);
                 // SAFETY: By the type invariant; `rest` is in memory of the heap, `bio` is valid, see the callers.
-                return unsafe { bind::netraid_sock_send_headed(socket, data, left, bio) };
+                return unsafe { bind::netraid_sock_send_headed(socket, data, left, bio, more) };
             };
             // SAFETY: `bio` is valid and has `len` bytes; see the callers.
-            unsafe { bind::netraid_sock_send_bio(socket, bio, skip, len.saturating_sub(skip)) }
+            unsafe { bind::netraid_sock_send_bio(socket, bio, skip, len.saturating_sub(skip), more) }
         })
     }
 
     /// Sends `head` and the data of a bio; otherwise as [`Socket::send`].
-    pub(crate) fn send_bio<const LEN: usize>(&self, head: &Head<LEN>, bio: &Bio, patient: &dyn Fn() -> bool) -> Result {
-        self.send_raw(head, bio.as_ptr(), bio.len(), patient)
+    pub(crate) fn send_bio<const LEN: usize>(
+        &self,
+        head: &Head<LEN>,
+        bio: &Bio,
+        more: bool,
+        patient: &dyn Fn() -> bool,
+    ) -> Result {
+        self.send_raw(head, bio.as_ptr(), bio.len(), more, patient)
     }
 
     /// Sends `head` and the data of a bio with pages of its own; otherwise as [`Socket::send`].
@@ -181,9 +189,16 @@ impl Socket {
         &self,
         head: &Head<LEN>,
         bio: &PagedBio<C>,
+        more: bool,
         patient: &dyn Fn() -> bool,
     ) -> Result {
-        self.send_raw(head, bio.rewound(), bio.len(), patient)
+        self.send_raw(head, bio.rewound(), bio.len(), more, patient)
+    }
+
+    /// Sends what was kept for more to come.
+    pub(crate) fn push(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { bind::netraid_sock_push(self.0.as_ptr()) };
     }
 
     /// Bytes that have arrived and were not received yet; any context; a moment old.
