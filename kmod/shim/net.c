@@ -220,12 +220,41 @@ int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int
 	return sock_sendmsg(sock, &msg);
 }
 
-int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len)
+/*
+ * Into the pages of a bio from byte `skip` on, and where those are few, what comes after that into `tail`, which is not on a
+ * stack; the number of bytes counts through both.
+ */
+int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, void *tail,
+			  unsigned int tail_len)
 {
 	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct bio_vec vec[NETRAID_PIECES + 1];
+	struct bvec_iter at = bio->bi_iter;
+	unsigned int pieces = 0, left = len;
 
-	netraid_bio_iter(bio, ITER_DEST, skip, len, &msg.msg_iter);
+	bvec_iter_advance(bio->bi_io_vec, &at, skip);
+	while (left && pieces < NETRAID_PIECES) {
+		vec[pieces] = mp_bvec_iter_bvec(bio->bi_io_vec, at);
+		left -= vec[pieces].bv_len;
+		bvec_iter_advance(bio->bi_io_vec, &at, vec[pieces].bv_len);
+		pieces++;
+	}
+	if (left) {
+		netraid_bio_iter(bio, ITER_DEST, skip, len, &msg.msg_iter);
+	} else {
+		bvec_set_virt(&vec[pieces], tail, tail_len);
+		iov_iter_bvec(&msg.msg_iter, ITER_DEST, vec, tail_len ? pieces + 1 : pieces, len + tail_len);
+	}
 	return sock_recvmsg(sock, &msg, msg.msg_flags);
+}
+
+/* Bytes of memory into the pages of a bio from byte `skip` on. */
+void netraid_bio_fill(struct bio *bio, unsigned int skip, const void *data, unsigned int len)
+{
+	struct iov_iter iter;
+
+	netraid_bio_iter(bio, ITER_DEST, skip, len, &iter);
+	copy_to_iter(data, len, &iter);
 }
 
 /* static inlines in net/net_namespace.h */

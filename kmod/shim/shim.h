@@ -149,7 +149,9 @@ unsigned int netraid_sock_readable(struct socket *sock);
 int netraid_sock_recv(struct socket *sock, void *data, unsigned int len);
 int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, bool more);
 int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int head_len, struct bio *bio, bool more);
-int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len);
+int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, void *tail,
+			  unsigned int tail_len);
+void netraid_bio_fill(struct bio *bio, unsigned int skip, const void *data, unsigned int len);
 struct net *netraid_net_get(struct net *net);
 void netraid_net_put(struct net *net);
 

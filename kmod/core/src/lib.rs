@@ -53,6 +53,7 @@
     )
 )]
 
+pub mod ahead;
 pub mod backoff;
 pub mod behind;
 pub mod bitmap;

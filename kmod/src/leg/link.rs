@@ -18,7 +18,8 @@ use kernel::{
     },
 };
 use netraid_core::{
-    wire::{features, Header, Kind, WireError, HEADER_LEN},
+    ahead::Ahead,
+    wire::{features, Header, Kind, WireError, ACKS_MAX, ACK_LEN, HEADER_LEN},
     xxh64::checksum,
 };
 
@@ -112,6 +113,9 @@ impl<C> Data<'_, C> {
     }
 }
 
+/// Most bytes that are received before they are asked for: a message of many confirmations and the header of the next.
+const AHEAD: usize = ACKS_MAX * ACK_LEN + 2 * HEADER_LEN;
+
 /// A connection. One thread may receive while others send.
 #[pin_data]
 pub(crate) struct Link {
@@ -122,6 +126,12 @@ pub(crate) struct Link {
     /// the timeout.
     #[pin]
     sending: Mutex<Head<HEADER_LEN>>,
+    /// What was received and not asked for yet. Held by the one thread that receives.
+    #[pin]
+    ahead: Mutex<Ahead<AHEAD>>,
+    /// How much of that there may be besides the header that follows data: where nothing but small messages comes, many
+    /// of them are received at once.
+    eager: usize,
     /// When the connection is given up whatever is heard, milliseconds since boot; 0 for never.
     deadline: Atomic<u64>,
     /// What both sides have agreed on, and whether they have agreed at all.
@@ -134,7 +144,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    fn new(socket: Socket, timing: Timing) -> Result<Arc<Self>> {
+    fn new(socket: Socket, timing: Timing, eager: usize) -> Result<Arc<Self>> {
         let now = misc::now_ms();
         let head = Head::new()?;
         Arc::pin_init(
@@ -143,6 +153,8 @@ impl Link {
                 heartbeat_ms: Atomic::new(timing.heartbeat_ms),
                 timeout_ms: Atomic::new(timing.timeout_ms),
                 sending <- new_mutex!(head, "netraid_sending"),
+                ahead <- new_mutex!(Ahead::EMPTY, "netraid_ahead"),
+                eager,
                 deadline: Atomic::new(0_u64),
                 features: Atomic::new(0_u64),
                 agreed: Atomic::new(false),
@@ -157,12 +169,12 @@ impl Link {
 
     /// A connection that is not made yet, see [`Link::connect`].
     pub(crate) fn to(net: &NetNs, address: &Address, timing: Timing) -> Result<Arc<Self>> {
-        Self::new(Socket::new(net, address)?, timing)
+        Self::new(Socket::new(net, address)?, timing, AHEAD)
     }
 
     /// A connection that was accepted.
     pub(crate) fn accepted(socket: Socket, timing: Timing) -> Result<Arc<Self>> {
-        let link = Self::new(socket, timing)?;
+        let link = Self::new(socket, timing, 0)?;
         link.tune();
         Ok(link)
     }
@@ -341,12 +353,21 @@ impl Link {
 
     /// Fills `data`; sleeps as long as the other side is not silent for too long.
     fn read(&self, data: &mut [u8]) -> LinkResult {
-        let mut done = 0;
+        let mut ahead = self.ahead.lock();
+        let mut done = ahead.take(data);
         while let Some(rest) = data.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.socket.receive(rest) {
+            let eager = rest.len() < self.eager;
+            let into = if eager { ahead.room(self.eager) } else { &mut *rest };
+            match self.socket.receive(into) {
                 Ok(got) => {
                     self.heard(got);
-                    done = done.saturating_add(got);
+                    let taken = if eager {
+                        ahead.filled(got);
+                        ahead.take(rest)
+                    } else {
+                        got
+                    };
+                    done = done.saturating_add(taken);
                     self.check_deadline()?;
                 }
                 Err(error) => self.check(error)?,
@@ -357,21 +378,28 @@ impl Link {
 
     /// Bytes that have arrived and can be read without a wait.
     pub(crate) fn readable(&self) -> u32 {
-        self.socket.readable()
+        self.socket
+            .readable()
+            .saturating_add(self.ahead.lock().kept().len() as u32)
     }
 
     /// The data that follows a header, of which none may be used unless this succeeds: into the pages of a bio.
     pub(crate) fn read_pages<C>(&self, header: &Header, pages: &PagedBio<C>) -> LinkResult {
-        let mut done = 0;
+        let mut ahead = self.ahead.lock();
+        let mut done = pages.fill(ahead.kept());
+        ahead.skip(done as usize);
         while done < pages.len() {
-            match self.socket.receive_paged(pages, done) {
+            let left = pages.len().saturating_sub(done);
+            match self.socket.receive_paged(pages, done, ahead.room(HEADER_LEN)) {
                 Ok(got) => {
                     self.heard(got as usize);
-                    done = done.saturating_add(got);
+                    ahead.filled(got.saturating_sub(left) as usize);
+                    done = done.saturating_add(got.min(left));
                 }
                 Err(error) => self.check(error)?,
             }
         }
+        drop(ahead);
         self.check_payload(header, || pages.checksum())
     }
 

@@ -161,6 +161,16 @@ impl<C> PagedBio<C> {
         digest
     }
 
+    /// Copies bytes into its first pages, as many as there is room for; returns their number.
+    pub(crate) fn fill(&self, data: &[u8]) -> u32 {
+        let len = self.len().min(data.len() as u32);
+        if len > 0 {
+            // SAFETY: The bio is ours and has `len` bytes, as `data` has.
+            unsafe { bind::netraid_bio_fill(self.rewound(), 0, data.as_ptr().cast(), len) };
+        }
+        len
+    }
+
     /// The checksum of its bytes, as [`netraid_core::xxh64::checksum`] gives it; reads them all.
     pub(crate) fn checksum(&self) -> u32 {
         // SAFETY: The bio is ours and not in flight.

@@ -226,11 +226,14 @@ impl Socket {
         }
     }
 
-    /// Receives into the pages of a bio from byte `skip` on; otherwise as [`Socket::receive`].
-    pub(crate) fn receive_paged<C>(&self, bio: &PagedBio<C>, skip: u32) -> Result<u32> {
+    /// Receives into the pages of a bio from byte `skip` on, and what comes after that into `tail`, which is in memory of the
+    /// heap; the number of bytes counts through both. Otherwise as [`Socket::receive`].
+    pub(crate) fn receive_paged<C>(&self, bio: &PagedBio<C>, skip: u32, tail: &mut [u8]) -> Result<u32> {
         let left = bio.len().checked_sub(skip).filter(|left| *left > 0).ok_or(EINVAL)?;
-        // SAFETY: By the type invariant; the bio has `left` bytes from `skip` on.
-        let got = count(unsafe { bind::netraid_sock_recv_bio(self.0.as_ptr(), bio.rewound(), skip, left) })?;
+        let (tail, room) = (tail.as_mut_ptr().cast::<c_void>(), tail.len() as u32);
+        // SAFETY: By the type invariant; the bio has `left` bytes from `skip` on; `tail` is valid for the call.
+        let got =
+            count(unsafe { bind::netraid_sock_recv_bio(self.0.as_ptr(), bio.rewound(), skip, left, tail, room) })?;
         if got == 0 {
             Err(ECONNRESET.into())
         } else {
