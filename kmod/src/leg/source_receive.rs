@@ -80,14 +80,12 @@ fn receive(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Lost> 
 
 fn acks(leg: &SourceLeg, link: &Link, header: &Header) -> core::result::Result<(), Lost> {
     let mut buffer = [0; ACKS_MAX * ACK_LEN];
-    for ack in Ack::decode_all(link.read_data(header, &mut buffer)?) {
-        match leg.volume.confirm(leg.number(), ack) {
-            Confirmed::Fine => {}
-            Confirmed::TargetError(status) => return Err(Lost::TargetDisk(status)),
-            Confirmed::Unexpected => return Err(Lost::OutOfTurn),
-        }
+    let acks = Ack::decode_all(link.read_data(header, &mut buffer)?);
+    match leg.volume.confirm(leg.number(), acks) {
+        Confirmed::Fine => Ok(()),
+        Confirmed::TargetError(status) => Err(Lost::TargetDisk(status)),
+        Confirmed::Unexpected => Err(Lost::OutOfTurn),
     }
-    Ok(())
 }
 
 /// Data that the local disk could not give.

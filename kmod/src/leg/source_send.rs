@@ -36,7 +36,8 @@ pub(super) fn run(leg: &Arc<SourceLeg>) {
 fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core::result::Result<(), Text> {
     let lost = |error| Text::format(format_args!("sending to the target failed: {error}"));
     let mut kept = false;
-    while let Some(outgoing) = leg.volume.next_outgoing(leg.number(), connection) {
+    let mut sent = None;
+    while let Some(outgoing) = leg.volume.next_outgoing(leg.number(), connection, sent.take()) {
         if let Some(given) = outgoing.ends_resync {
             if core::mem::take(&mut kept) {
                 link.push();
@@ -44,10 +45,12 @@ fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core
             together(leg, given)?;
         }
         kept = outgoing.more;
-        let sent = send(link, &outgoing);
-        // The pages go back in any case; if the sending failed, they are marked when the connection is given up.
-        leg.volume.sent(leg.number(), outgoing);
-        sent.map_err(lost)?;
+        if let Err(error) = send(link, &outgoing) {
+            // The pages go back in any case; they are marked when the connection is given up.
+            leg.volume.sent(leg.number(), outgoing);
+            return Err(lost(error));
+        }
+        sent = Some(outgoing);
     }
     if kept {
         link.push();

@@ -14,7 +14,7 @@ use super::{
 use crate::sys::errno::EOPNOTSUPP;
 use crate::sys::{
     block::{BioSet, IoResult, LowerDisk, PagePool, PagedBio, PagedSet},
-    sync::{Event, Guarded, IrqLock},
+    sync::{Event, Guarded, IrqGuard, IrqLock},
     thread::KThread,
 };
 use kernel::{
@@ -93,6 +93,8 @@ pub(super) struct Conn {
     begun: Atomic<u64>,
     /// Those of them that have ended.
     ended: Atomic<u64>,
+    /// How many wait to be confirmed, as `flow` has it; a moment old.
+    unconfirmed: Atomic<u32>,
     /// Raised when something can be confirmed, or the connection ends.
     #[pin]
     pub(super) confirmable: Event,
@@ -156,6 +158,7 @@ impl Conn {
                 flow <- crate::new_irq_lock!(flow, c"netraid_flow"),
                 begun: Atomic::new(0),
                 ended: Atomic::new(0),
+                unconfirmed: Atomic::new(0_u32),
                 confirmable <- Event::new(),
                 room <- Event::new(),
                 slow <- Event::new(),
@@ -228,9 +231,16 @@ impl Conn {
         }
     }
 
-    /// From now on the receiving thread confirms what has ended, before it [waits](target_confirm::catch_up).
-    pub(super) fn attend(&self) {
-        self.flow.lock().attended = true;
+    /// How many requests have ended and are not confirmed.
+    pub(super) fn unconfirmed(&self) -> usize {
+        self.unconfirmed.load(Relaxed) as usize
+    }
+
+    /// The next request to be confirmed.
+    pub(super) fn next_ack(&self, flow: &mut Flow) -> Option<Ack> {
+        let ack = flow.acks.pop();
+        self.unconfirmed.store(flow.acks.len() as u32, Relaxed);
+        ack
     }
 
     /// Waits for what the disk does; the receiving thread alone. What it was to confirm is confirmed first: then it has to
@@ -268,8 +278,9 @@ impl Conn {
     }
 
     /// Waits until an admitted request may begin, see [`netraid_core::epoch`]; false where it is to fail instead. Ends
-    /// with the connection.
-    pub(super) fn await_turn(&self, header: &Header) -> LinkResult<bool> {
+    /// with the connection. From then on the receiving thread confirms what has ended before it
+    /// [waits](target_confirm::catch_up), if it is to `attend` to that: a fast disk is done at once.
+    pub(super) fn await_turn(&self, header: &Header, attend: bool) -> LinkResult<bool> {
         let barrier = header.flags.contains(Flags::BARRIER);
         if barrier && !self.link.has(features::BARRIER) {
             return Err(LinkError::Unexpected(header.kind));
@@ -283,7 +294,10 @@ impl Conn {
                 // What waits to be confirmed has ended on the disk; one of the others is this request itself.
                 let under_way = flow.outstanding as usize > flow.acks.len().saturating_add(1);
                 match flow.gate.pass(barrier, under_way) {
-                    Pass::Now => return Ok(true),
+                    Pass::Now => {
+                        flow.attended |= attend;
+                        return Ok(true);
+                    }
                     Pass::Never => return Ok(false),
                     Pass::Wait => {}
                 }
@@ -320,22 +334,24 @@ impl Conn {
             Err(error) if error == EOPNOTSUPP => AckStatus::Unsupported,
             Err(_) => AckStatus::IoError,
         };
-        {
-            let mut flow = self.flow.lock();
-            flow.gate.ended(status == AckStatus::Ok);
-            if status == AckStatus::Ok && !resync {
-                flow.applied_bytes = flow.applied_bytes.saturating_add(bytes);
-            }
+        let mut flow = self.flow.lock();
+        flow.gate.ended(status == AckStatus::Ok);
+        if status == AckStatus::Ok && !resync {
+            flow.applied_bytes = flow.applied_bytes.saturating_add(bytes);
         }
-        self.answer(Ack { status, ..ack }, bytes);
+        self.tell(flow, Ack { status, ..ack }, bytes);
     }
 
     /// The answer to a request that took the room of `bytes`; any context.
     pub(super) fn answer(&self, ack: Ack, bytes: u64) {
-        let mut flow = self.flow.lock();
+        self.tell(self.flow.lock(), ack, bytes);
+    }
+
+    fn tell(&self, mut flow: IrqGuard<'_, Flow>, ack: Ack, bytes: u64) {
         flow.bytes = flow.bytes.saturating_sub(bytes);
         // There is a place for each request admitted.
         let _ = flow.acks.push(ack);
+        self.unconfirmed.store(flow.acks.len() as u32, Relaxed);
         let attended = flow.attended;
         drop(flow);
         if !attended {

@@ -70,7 +70,7 @@ fn collect(conn: &Conn, buffer: &mut [u8; ACKS_MAX * ACK_LEN]) -> usize {
     let mut flow = conn.flow.lock();
     let mut len = 0;
     for place in buffer.chunks_exact_mut(ACK_LEN) {
-        let Some(ack) = flow.acks.pop() else { break };
+        let Some(ack) = conn.next_ack(&mut flow) else { break };
         place.copy_from_slice(&ack.encode());
         len += ACK_LEN;
         flow.outstanding = flow.outstanding.saturating_sub(1);

@@ -80,7 +80,7 @@ fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {
         Kind::Write => write(leg, conn, &header, ack, reported),
         Kind::Flush => {
             admit(conn, 0)?;
-            if !conn.await_turn(&header)? {
+            if !conn.await_turn(&header, false)? {
                 return fail(conn, ack, 0);
             }
             target_io::flush(conn, ack).map_err(LinkError::Io)
@@ -138,21 +138,19 @@ fn write(leg: &TargetLeg, conn: &ConnRef, header: &Header, ack: Ack, reported: &
     before_reading(conn, header.len)?;
     // Nothing damaged goes to the disk.
     conn.link.read_pages(header, &pages)?;
-    if !conn.await_turn(header)? {
+    if !conn.await_turn(header, true)? {
         drop(pages);
         return fail(conn, ack, u64::from(header.len));
     }
     if header.flags.contains(Flags::RESYNC) {
         progress(leg, header.span, reported);
     }
-    // A fast disk is done with it at once.
-    conn.attend();
     target_io::write(conn, pages, header, ack).map_err(LinkError::Io)
 }
 
 /// Confirms what is left to confirm, unless there is so much to read at once.
 fn before_reading(conn: &Conn, bytes: u32) -> LinkResult {
-    if conn.link.readable() < bytes || conn.flow.lock().acks.len() >= TOGETHER {
+    if conn.link.readable() < bytes || conn.unconfirmed() >= TOGETHER {
         target_confirm::catch_up(conn)?;
     }
     Ok(())
@@ -177,7 +175,7 @@ fn slow(leg: &TargetLeg, conn: &Conn, header: &Header, ack: Ack, reported: &mut 
     header.check_bounds(conn.geometry.size())?;
     touch(leg, conn, header);
     admit(conn, 0)?;
-    if !conn.await_turn(header)? {
+    if !conn.await_turn(header, false)? {
         return fail(conn, ack, 0);
     }
     if header.flags.contains(Flags::RESYNC) {

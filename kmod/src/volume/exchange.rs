@@ -59,15 +59,36 @@ pub(crate) enum Confirmed {
     Unexpected,
 }
 
+/// What became of one.
+enum Taken {
+    /// It is taken.
+    Fine,
+    /// The target does not hold what it was asked about; the data waits to be sent.
+    Again,
+    TargetError,
+    Unexpected,
+}
+
 impl Volume {
-    /// The next message for a connection of a leg, if one waits. What it carries has to be given back by
-    /// [`Volume::sent`].
-    pub(crate) fn next_outgoing(&self, leg: LegNumber, connection: u64) -> Option<Outgoing> {
+    /// Takes back what was `sent`, as [`Volume::sent`] does, and gives the next message for a connection of a leg, if one
+    /// waits. What that carries has to be given back as well.
+    pub(crate) fn next_outgoing(&self, leg: LegNumber, connection: u64, sent: Option<Outgoing>) -> Option<Outgoing> {
         let mut state = self.state.lock();
+        let Some(sent) = sent else {
+            return self.take_out(&mut state, leg, connection);
+        };
+        let mut ended = BioList::new();
+        self.take_back(&mut state, leg, sent, &mut ended);
+        let next = self.take_out(&mut state, leg, connection);
+        self.release(state, ended);
+        next
+    }
+
+    fn take_out(&self, state: &mut State, leg: LegNumber, connection: u64) -> Option<Outgoing> {
         if state.remotes.get(leg)?.connection != connection {
             return None;
         }
-        if let Some(message) = self.next_control(&mut state, leg) {
+        if let Some(message) = self.next_control(state, leg) {
             return Some(message);
         }
         // Not before the target has it on record that its copy is unusable; that may have to wait for a generation.
@@ -147,9 +168,14 @@ impl Volume {
 
     /// Takes back what [`Volume::next_outgoing`] lent, whether it was sent or not.
     pub(crate) fn sent(&self, leg: LegNumber, outgoing: Outgoing) {
-        let Some(slot) = outgoing.slot else { return };
         let mut ended = BioList::new();
         let mut state = self.state.lock();
+        self.take_back(&mut state, leg, outgoing, &mut ended);
+        self.release(state, ended);
+    }
+
+    fn take_back(&self, state: &mut State, leg: LegNumber, outgoing: Outgoing, ended: &mut BioList) {
+        let Some(slot) = outgoing.slot else { return };
         let Some(request) = state.request(slot) else { return };
         match outgoing.payload {
             Payload::Bio(loan) => come_back(&mut request.bio, loan),
@@ -159,48 +185,60 @@ impl Volume {
         }
         let abandoned = request.remote.of(leg) == Part::Abandoned;
         match request.remote.give_back(leg) {
-            After::Stored => self.stored(&mut state, slot, leg, abandoned, &mut ended),
+            After::Stored => self.stored(state, slot, leg, abandoned, ended),
             After::Again => state.send_again(slot, leg),
             _ => {}
         }
-        self.release(state, ended);
     }
 
-    /// Takes in a confirmation of a leg's target.
-    pub(crate) fn confirm(&self, leg: LegNumber, ack: Ack) -> Confirmed {
-        let Ok(number) = u16::try_from(ack.handle) else {
-            return Confirmed::Unexpected;
-        };
-        let slot = Slot::from_number(number);
+    /// Takes in confirmations of a leg's target, up to the first that says something else.
+    pub(crate) fn confirm(&self, leg: LegNumber, mut acks: impl Iterator<Item = Ack>) -> Confirmed {
         let mut ended = BioList::new();
         let mut state = self.state.lock();
+        let mut again = false;
+        let other = acks.find_map(|ack| match self.take_ack(&mut state, leg, ack, &mut ended) {
+            Taken::Fine => None,
+            Taken::Again => {
+                again = true;
+                None
+            }
+            // The request stays outstanding; it is marked when the connection ends, which comes next.
+            Taken::TargetError => Some(Confirmed::TargetError(ack.status)),
+            Taken::Unexpected => Some(Confirmed::Unexpected),
+        });
+        state.progress(leg);
+        self.release(state, ended);
+        if again {
+            self.raise_outgoing(leg);
+        }
+        other.unwrap_or(Confirmed::Fine)
+    }
+
+    fn take_ack(&self, state: &mut State, leg: LegNumber, ack: Ack, ended: &mut BioList) -> Taken {
+        let Ok(number) = u16::try_from(ack.handle) else {
+            return Taken::Unexpected;
+        };
+        let slot = Slot::from_number(number);
         let asked = |request: &&mut Request| request.seq(leg) == ack.seq && !request.origin.asks();
         let Some(request) = state.request(slot).filter(asked) else {
-            return Confirmed::Unexpected;
+            return Taken::Unexpected;
         };
         if !matches!(request.remote.of(leg), Part::Sent | Part::Sending) {
-            return Confirmed::Unexpected;
+            return Taken::Unexpected;
         }
         if ack.status == AckStatus::Differs && request.kind_for(leg) == Some(Kind::Compare) {
             if request.remote.differ(leg) == After::Again {
                 state.send_again(slot, leg);
             }
-            state.progress(leg);
-            drop(state);
-            self.raise_outgoing(leg);
-            return Confirmed::Fine;
+            return Taken::Again;
         }
         if ack.status != AckStatus::Ok {
-            // The request stays outstanding; it is marked when the connection ends, which comes next.
-            return Confirmed::TargetError(ack.status);
+            return Taken::TargetError;
         }
-        let after = request.remote.confirm(leg);
-        state.progress(leg);
-        if after == After::Stored {
-            self.stored(&mut state, slot, leg, false, &mut ended);
+        if request.remote.confirm(leg) == After::Stored {
+            self.stored(state, slot, leg, false, ended);
         }
-        self.release(state, ended);
-        Confirmed::Fine
+        Taken::Fine
     }
 
     /// A leg is done with a request; unless `abandoned`, its data is on the target.
