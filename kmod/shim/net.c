@@ -185,10 +185,26 @@ static void netraid_bio_iter(struct bio *bio, int direction, unsigned int skip, 
 	iov_iter_advance(iter, lead + skip);
 }
 
-int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, bool more)
+/* Memory of the slab allocator, in which XFS keeps its log, cannot be lent. */
+static bool netraid_bio_can_lend(struct bio *bio)
+{
+	struct bvec_iter iter;
+	struct bio_vec bvec;
+
+	bio_for_each_bvec(bvec, bio, iter)
+		if (!sendpages_ok(bvec.bv_page, bvec.bv_len, bvec.bv_offset))
+			return false;
+	return true;
+}
+
+/* With `lend`, the pages are not copied but sent from where they are, now or when they have to be sent again. */
+int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, bool more,
+			  bool lend)
 {
 	struct msghdr msg = { .msg_flags = netraid_send_flags(more) };
 
+	if (lend && netraid_bio_can_lend(bio))
+		msg.msg_flags |= MSG_SPLICE_PAGES;
 	netraid_bio_iter(bio, ITER_SOURCE, skip, len, &msg.msg_iter);
 	return sock_sendmsg(sock, &msg);
 }

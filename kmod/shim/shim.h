@@ -147,7 +147,8 @@ int netraid_sock_send(struct socket *sock, const void *head, unsigned int head_l
 void netraid_sock_push(struct socket *sock);
 unsigned int netraid_sock_readable(struct socket *sock);
 int netraid_sock_recv(struct socket *sock, void *data, unsigned int len);
-int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, bool more);
+int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, bool more,
+			  bool lend);
 int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int head_len, struct bio *bio, bool more);
 int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, void *tail,
 			  unsigned int tail_len);

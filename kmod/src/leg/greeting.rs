@@ -4,7 +4,8 @@
 
 use super::{
     accept::{send_refusal, From},
-    link::{Link, LinkError, LinkResult},
+    link::Link,
+    link_error::{LinkError, LinkResult},
     Node, Timing,
 };
 use crate::{meta::Store, sys::block::LowerDisk};

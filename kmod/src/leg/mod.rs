@@ -17,6 +17,7 @@ mod ask;
 mod door;
 mod greeting;
 mod link;
+mod link_error;
 mod reception;
 mod source;
 mod source_connect;

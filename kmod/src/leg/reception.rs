@@ -18,7 +18,8 @@
 
 use super::{
     accept::{send_refusal, Caller, From, Lobby, Refused},
-    link::{Link, LinkError, LinkResult},
+    link::Link,
+    link_error::{LinkError, LinkResult},
     Report, Timing,
 };
 use crate::sys::{

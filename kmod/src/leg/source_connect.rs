@@ -5,7 +5,8 @@
 use super::{
     ask::{self, Question},
     greeting::{self, Introduction},
-    link::{Link, LinkError},
+    link::Link,
+    link_error::LinkError,
     source::SourceLeg,
     source_receive,
     source_status::NOTHING_TO_COPY,

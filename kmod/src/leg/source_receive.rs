@@ -3,7 +3,8 @@
 //! What a source hears: confirmations, answers, the map of a paused target.
 
 use super::{
-    link::{Link, LinkError, LinkResult},
+    link::Link,
+    link_error::{LinkError, LinkResult},
     source::SourceLeg,
 };
 use crate::volume::{arrived, Confirmed};

@@ -3,7 +3,8 @@
 //! The sending thread of a source's leg: writes, heartbeats, and an eye on what stays unconfirmed.
 
 use super::{
-    link::{Data, Link, LinkResult},
+    link::{Data, Link},
+    link_error::LinkResult,
     source::SourceLeg,
 };
 use crate::volume::{Outgoing, Payload};

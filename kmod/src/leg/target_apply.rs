@@ -3,7 +3,8 @@
 //! One connection on the target: what arrives is written to the disk, and remembered until it is confirmed.
 
 use super::{
-    link::{Link, LinkError, LinkResult},
+    link::Link,
+    link_error::{LinkError, LinkResult},
     target::TargetLeg,
     target_compare::{Compared, Reading},
     target_confirm,

@@ -6,7 +6,7 @@
 //! no time for a digest; the thread for what takes long does that.
 
 use super::{
-    link::{LinkError, LinkResult},
+    link_error::{LinkError, LinkResult},
     target::TargetLeg,
     target_apply::{Conn, ConnRef},
 };

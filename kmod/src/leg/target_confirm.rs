@@ -4,7 +4,7 @@
 //! what takes long.
 
 use super::{
-    link::LinkResult,
+    link_error::LinkResult,
     target::TargetLeg,
     target_apply::{Conn, ConnRef, Slow},
     target_compare, target_fetch,

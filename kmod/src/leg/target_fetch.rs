@@ -3,7 +3,8 @@
 //! Reads of the source from a target's disk: answered by the thread that confirms, as soon as the disk has done them.
 
 use super::{
-    link::{Data, LinkError, LinkResult},
+    link::Data,
+    link_error::{LinkError, LinkResult},
     target::TargetLeg,
     target_apply::{Conn, ConnRef},
 };

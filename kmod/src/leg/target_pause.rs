@@ -4,7 +4,7 @@
 //! replication goes on.
 
 use super::{
-    link::{LinkError, LinkResult},
+    link_error::{LinkError, LinkResult},
     target::{RecentMap, TargetLeg},
     target_apply::Conn,
     target_receive::reply,

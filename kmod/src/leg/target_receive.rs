@@ -3,7 +3,7 @@
 //! What a target hears.
 
 use super::{
-    link::{LinkError, LinkResult},
+    link_error::{LinkError, LinkResult},
     target::TargetLeg,
     target_apply::{Conn, ConnRef, Slow},
     target_compare, target_confirm, target_fetch, target_io,

@@ -3,7 +3,7 @@
 //! Changing places, the target's side: the question, and the wait until the source has given way.
 
 use super::{
-    link::{LinkError, LinkResult},
+    link_error::{LinkError, LinkResult},
     target::TargetLeg,
     target_apply::Conn,
 };

@@ -8,4 +8,4 @@ mod addr;
 mod socket;
 
 pub(crate) use addr::{Address, NetNs};
-pub(crate) use socket::{Head, Listener, Socket};
+pub(crate) use socket::{Head, Listener, Manner, Socket};

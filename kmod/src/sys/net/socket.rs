@@ -70,6 +70,15 @@ impl<const LEN: usize> Head<LEN> {
     }
 }
 
+/// How the data of a bio is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// It may be kept to travel with what is sent next: the caller sends again at once, or [pushes](Socket::push).
+    pub(crate) more: bool,
+    /// Its pages are not copied: what is sent, or sent again after a loss, is what they hold at that time.
+    pub(crate) lend: bool,
+}
+
 /// A TCP connection. One thread may send while another receives.
 pub(crate) struct Socket(Raw);
 
@@ -157,10 +166,18 @@ impl Socket {
         head: &Head<LEN>,
         bio: *mut bindings::bio,
         len: u32,
-        more: bool,
+        Manner { more, lend }: Manner,
         patient: &dyn Fn() -> bool,
     ) -> Result {
         let (socket, head_len) = (self.0.as_ptr(), LEN as u32);
+        if lend {
+            // It is about to be another one, and cannot be lent.
+            self.send(&*head.0, &[], true, patient)?;
+            return Self::send_all(len, patient, |skip| {
+                // SAFETY: `bio` is valid and has `len` bytes; see the callers.
+                unsafe { bind::netraid_sock_send_bio(socket, bio, skip, len.saturating_sub(skip), more, true) }
+            });
+        }
         Self::send_all(head_len.saturating_add(len), patient, |done| {
             let Some(skip) = done.checked_sub(head_len) else {
                 let rest = head.0.get(done as usize..).unwrap_or(&[]);
@@ -169,7 +186,7 @@ impl Socket {
                 return unsafe { bind::netraid_sock_send_headed(socket, data, left, bio, more) };
             };
             // SAFETY: `bio` is valid and has `len` bytes; see the callers.
-            unsafe { bind::netraid_sock_send_bio(socket, bio, skip, len.saturating_sub(skip), more) }
+            unsafe { bind::netraid_sock_send_bio(socket, bio, skip, len.saturating_sub(skip), more, false) }
         })
     }
 
@@ -178,10 +195,10 @@ impl Socket {
         &self,
         head: &Head<LEN>,
         bio: &Bio,
-        more: bool,
+        manner: Manner,
         patient: &dyn Fn() -> bool,
     ) -> Result {
-        self.send_raw(head, bio.as_ptr(), bio.len(), more, patient)
+        self.send_raw(head, bio.as_ptr(), bio.len(), manner, patient)
     }
 
     /// Sends `head` and the data of a bio with pages of its own; otherwise as [`Socket::send`].
@@ -189,10 +206,10 @@ impl Socket {
         &self,
         head: &Head<LEN>,
         bio: &PagedBio<C>,
-        more: bool,
+        manner: Manner,
         patient: &dyn Fn() -> bool,
     ) -> Result {
-        self.send_raw(head, bio.rewound(), bio.len(), more, patient)
+        self.send_raw(head, bio.rewound(), bio.len(), manner, patient)
     }
 
     /// Sends what was kept for more to come.
