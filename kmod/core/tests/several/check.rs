@@ -23,6 +23,9 @@ impl Cluster {
         // The dearest of the checks; what is not marked stays so.
         self.checks += 1;
         let covered = self.checks % 4 == 0;
+        if self.usable().is_empty() {
+            self.fail(String::from("nobody has a usable copy any more, whoever starts now"));
+        }
         for node in 0..NODES {
             self.check_alone(node);
             self.check_targets(node);
@@ -60,7 +63,7 @@ impl Cluster {
     /// Invariants 1 and 4: what generations say of two usable copies holds for the acknowledged writes that they contain.
     fn check_recorded(&mut self, a: usize, b: usize) {
         let yields = self.nodes[a].has(MetaFlags::YIELDED) || self.nodes[b].has(MetaFlags::YIELDED);
-        if yields || !self.nodes[a].is_usable() || !self.nodes[b].is_usable() || self.are_both_behind(a, b) {
+        if yields || !self.nodes[a].is_usable() || !self.nodes[b].is_usable() {
             return;
         }
         let (mine, theirs) = (self.sb(a), self.sb(b));
@@ -71,28 +74,35 @@ impl Cluster {
         );
         let (here, there) = (self.nodes[a].truth.seen, self.nodes[b].truth.seen);
         let lacks = there & !here & self.acknowledged;
-        if related.peer_is_covered() && lacks != 0 {
+        if related.peer_is_covered() && lacks != 0 && !self.is_known_elsewhere(a, b, lacks) {
             self.fail(format!(
                 "{a} lacks acknowledged writes {lacks:#x} of {b}, and sees {related:?}"
             ));
         }
         let lacks = here & !there & self.acknowledged;
-        if (related.peer_is_newer() || same) && lacks != 0 {
+        if (related.peer_is_newer() || same) && lacks != 0 && !self.is_known_elsewhere(a, b, lacks) {
             self.fail(format!(
                 "{b} lacks acknowledged writes {lacks:#x} of {a}, which sees {related:?}"
             ));
         }
     }
 
-    /// Whether a third machine has more than both, which is on record there; neither is in step with it.
-    fn are_both_behind(&self, a: usize, b: usize) -> bool {
-        let third = NODES - a - b;
-        let ahead = |of: usize| {
-            let (more, less) = (self.sb(third), self.sb(of));
-            let seen = relation(&generations(more, &less.node_uuid), &generations(less, &more.node_uuid));
-            matches!(seen, Relation::PeerOlder | Relation::PeerFar) && !self.is_together(third, of)
+    /// Whether a third machine has these writes, and has it on record that it went on without both; neither is in step with it.
+    fn is_known_elsewhere(&self, a: usize, b: usize, writes: u128) -> bool {
+        let went_on = |third: usize, without: usize| {
+            let (more, less) = (self.sb(third), self.sb(without));
+            let related = relation(&generations(more, &less.node_uuid), &generations(less, &more.node_uuid));
+            let beyond = [
+                Relation::PeerOlder,
+                Relation::PeerFar,
+                Relation::Forked,
+                Relation::ForkedFar,
+            ];
+            beyond.contains(&related) && !self.is_together(third, without)
         };
-        self.nodes[third].is_usable() && ahead(a) && ahead(b)
+        (0..NODES)
+            .filter(|&third| third != a && third != b && self.nodes[third].is_usable())
+            .any(|third| self.nodes[third].truth.seen & writes == writes && went_on(third, a) && went_on(third, b))
     }
 
     /// A leg that is in step has the same on both sides, and both know it.
@@ -130,9 +140,12 @@ impl Cluster {
         let Some(source) = self.nodes[node].as_source() else {
             return;
         };
-        let busy = source.volume.busy();
+        let volume = &source.volume;
         let together: Vec<_> = (0..NODES).filter(|&other| self.is_together(node, other)).collect();
         let [one, other] = together[..] else { return };
+        // What the disk failed to write, and the application was told of, is marked for those that may have it.
+        let legs = [one, other].into_iter().filter_map(|to| source.leg_to(to));
+        let busy = legs.fold(volume.busy(), |all, (leg, _)| all | volume.missed(leg));
         for chunk in (0..CHUNKS).filter(|chunk| busy >> chunk & 1 == 0) {
             let (here, there) = (self.nodes[one].disk.read(chunk), self.nodes[other].disk.read(chunk));
             if here != there {
@@ -149,6 +162,9 @@ impl Cluster {
             return;
         };
         let counts = !source.volume.local.is_gone();
+        // A target that has lost its power since it confirmed, which nobody has noticed.
+        let unheard = request.stored.iter().filter_map(|leg| source.leg(leg));
+        let unheard = unheard.filter(|leg| !self.is_together(node, leg.to)).count();
         let (chunk, version) = (request.chunk, request.version);
         let mut have = 0;
         for other in 0..NODES {
@@ -165,7 +181,7 @@ impl Cluster {
                 return self.fail(text);
             }
         }
-        if have == 0 {
+        if have == 0 && unheard == 0 {
             self.fail(format!("write {version} is acknowledged by {node}, and nobody has it"));
         }
     }

@@ -275,7 +275,14 @@ impl Cluster {
             _ => {
                 self.close_device(node);
                 // The last copy is not thrown away; nothing could bring it back.
-                let kept = self.usable().iter().any(|it| *it != node);
+                let usable = self.usable();
+                let mut others = usable
+                    .into_iter()
+                    .filter(|&other| other != node && !self.nodes[other].bad);
+                let kept = others.any(|other| {
+                    let source = self.nodes[other].as_source();
+                    source.is_none_or(|source| !source.volume.local.is_gone())
+                });
                 if kept && self.rng.one_in(8) {
                     return self.join(node);
                 }

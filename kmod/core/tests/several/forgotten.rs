@@ -45,7 +45,8 @@ forgotten! {
 }
 
 /// Rarer than short histories of chance are: each is looked for by hand, with its name in `NETRAID_MISTAKE`.
-pub const RARE: [Mistake; 8] = [
+pub const RARE: [Mistake; 9] = [
+    Mistake::CountsUnnoted,
     Mistake::KeepsItsPast,
     Mistake::GoesOnAfterLosing,
     Mistake::BelievesOldMaps,

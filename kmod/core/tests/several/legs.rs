@@ -51,7 +51,7 @@ impl Volume {
         let (generation, parting) = (self.generation, self.is_parting());
         let remote = self.leg_mut(leg);
         remote.live = true;
-        remote.in_step = false;
+        (remote.in_step, remote.complete) = (false, false);
         remote.draining = false;
         remote.changes += 1;
         let same = remote.theirs == generation && !parting;
@@ -67,7 +67,7 @@ impl Volume {
     fn leave(&mut self, leg: LegNumber) {
         let remote = self.leg_mut(leg);
         remote.live = false;
-        remote.in_step = false;
+        (remote.in_step, remote.complete) = (false, false);
         remote.changes += 1;
     }
 
@@ -131,9 +131,17 @@ impl Volume {
 
     /// A leg is not live any more: without the disk, somebody else has to be in step.
     fn look_for_copy(&mut self) {
-        if self.in_step().is_empty() {
+        if self.complete().is_empty() {
             self.local.on_event(Event::Alone);
         }
+    }
+
+    /// The target has noted that it misses nothing, or a generation; false where that was not waited for.
+    pub fn followed(&mut self, leg: LegNumber) -> bool {
+        let followed = self.followers.noted(leg, 0);
+        let remote = self.leg_mut(leg);
+        remote.complete |= followed && remote.live && remote.in_step;
+        followed
     }
 
     /// The target confirms; false where nobody waits for it.
@@ -159,7 +167,7 @@ impl Volume {
     /// Takes out what everybody is done with.
     pub fn finish(&mut self) -> Vec<Request> {
         let unsettled = self.is_unsettled();
-        let in_step = self.in_step();
+        let complete = self.complete();
         let gone = self.local.is_gone();
         let mut ended = Vec::new();
         for request in &mut self.requests {
@@ -173,7 +181,7 @@ impl Volume {
                 continue;
             }
             if gone && request.origin == Origin::Application && !request.failed {
-                let confirmed = request.stored.meets(in_step) || self.mistake == Some(Mistake::NeedsNoTarget);
+                let confirmed = request.stored.meets(complete) || self.mistake == Some(Mistake::NeedsNoTarget);
                 let unsettled = unsettled && self.mistake != Some(Mistake::TrustsMemory);
                 let verdict = match self.local.verdict(confirmed, unsettled) {
                     Verdict::Wait if self.mistake == Some(Mistake::TrustsMemory) => Verdict::AsDone,

@@ -8,7 +8,7 @@ use crate::node::Node;
 use crate::rng::Rng;
 use crate::store::{PowerCut, Store};
 use crate::volume::{bit, Origin, Rebuild, Volume};
-use netraid_core::legs::LegSet;
+use netraid_core::legs::{LegNumber, LegSet};
 use netraid_core::local::{Action, Event, LocalDisk};
 use netraid_core::meta::MetaFlags;
 
@@ -30,7 +30,7 @@ impl Volume {
         if self.local.is_gone() {
             return true;
         }
-        let covered = !self.in_step().is_empty();
+        let covered = !self.complete().is_empty();
         if self.local.on_event(Event::Failed { covered }) != Action::GiveUp {
             return false;
         }
@@ -130,15 +130,17 @@ impl Volume {
         let Some(chunk) = self.request(id).map(|request| request.chunk) else {
             return;
         };
-        let able =
-            |remote: &crate::volume::Remote| remote.live && remote.in_step && !remote.dirty.map().get(chunk as u64);
-        if let Some(leg) = self.those(able).iter().next() {
+        let has_it = |leg: &LegNumber| {
+            self.leg(*leg)
+                .is_some_and(|remote| !remote.dirty.map().get(chunk as u64))
+        };
+        if let Some(leg) = self.complete().iter().find(has_it) {
             self.queue(id, LegSet::of(leg));
         }
     }
 
     /// A target tells what it holds.
-    pub fn answered(&mut self, id: u32, leg: netraid_core::legs::LegNumber, version: Version) -> bool {
+    pub fn answered(&mut self, id: u32, leg: LegNumber, version: Version) -> bool {
         let Some(request) = self.request(id).filter(|it| it.sent.contains(leg)) else {
             return false;
         };

@@ -39,6 +39,8 @@ pub enum Mistake {
     TrustsMemory,
     /// What a disk lacks that was given up is acknowledged whoever has it.
     NeedsNoTarget,
+    /// A target counts as a copy that replaces the disk when it is told that its resync is over, before it noted that.
+    CountsUnnoted,
     /// A disk that was put in counts before all is there.
     CountsTooEarly,
     /// An application's writes do not go to a disk that is being rebuilt.

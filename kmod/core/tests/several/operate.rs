@@ -63,7 +63,7 @@ impl Cluster {
             return Ok(false);
         };
         let volume = &source.volume;
-        if volume.local.is_gone() && volume.in_step() == LegSet::of(leg) {
+        if volume.local.is_gone() && volume.complete() == LegSet::of(leg) {
             return Ok(false);
         }
         self.note(|| format!("{node}: unextends leg {}", leg.id()));

@@ -211,7 +211,7 @@ impl Cluster {
         let state = self.state(node, leg);
         let followed = self.nodes[node]
             .source()
-            .is_some_and(|source| source.volume.followers.noted(leg, 0));
+            .is_some_and(|source| source.volume.followed(leg));
         if followed && state == Some(State::Synced) {
             return Ok(None);
         }

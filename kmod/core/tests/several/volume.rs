@@ -72,7 +72,10 @@ pub struct Outgoing {
 #[derive(Debug)]
 pub struct Remote {
     pub live: bool,
+    /// The target was told that it misses nothing.
     pub in_step: bool,
+    /// It has noted that, and would be promoted with what it has.
+    pub complete: bool,
     pub draining: bool,
     pub dirty: Map,
     pub changes: u64,
@@ -91,6 +94,7 @@ impl Remote {
         Self {
             live: false,
             in_step: false,
+            complete: false,
             draining: false,
             dirty,
             changes: 0,
@@ -254,6 +258,14 @@ impl Volume {
 
     pub fn in_step(&self) -> LegSet {
         self.those(|remote| remote.live && remote.in_step)
+    }
+
+    /// The legs that hold whatever was acknowledged, and have that on record.
+    pub fn complete(&self) -> LegSet {
+        if self.mistake == Some(Mistake::CountsUnnoted) {
+            return self.in_step();
+        }
+        self.those(|remote| remote.complete)
     }
 
     /// Makes room for a leg. What it misses is on record only after the marks were kept.
