@@ -87,22 +87,37 @@ impl Cluster {
         }
     }
 
-    /// Whether a third machine has these writes, and has it on record that it went on without both; neither is in step with it.
+    /// Whether a machine has it on record that it went on without another one.
+    fn went_on(&self, machine: usize, without: usize) -> bool {
+        let (more, less) = (self.sb(machine), self.sb(without));
+        let related = relation(&generations(more, &less.node_uuid), &generations(less, &more.node_uuid));
+        let beyond = [
+            Relation::PeerOlder,
+            Relation::PeerFar,
+            Relation::Forked,
+            Relation::ForkedFar,
+        ];
+        beyond.contains(&related) && !self.is_together(machine, without)
+    }
+
+    /// Whether a third machine has these writes, and has it on record that it went on without both.
     fn is_known_elsewhere(&self, a: usize, b: usize, writes: u128) -> bool {
-        let went_on = |third: usize, without: usize| {
-            let (more, less) = (self.sb(third), self.sb(without));
-            let related = relation(&generations(more, &less.node_uuid), &generations(less, &more.node_uuid));
-            let beyond = [
-                Relation::PeerOlder,
-                Relation::PeerFar,
-                Relation::Forked,
-                Relation::ForkedFar,
-            ];
-            beyond.contains(&related) && !self.is_together(third, without)
-        };
         (0..NODES)
             .filter(|&third| third != a && third != b && self.nodes[third].is_usable())
-            .any(|third| self.nodes[third].truth.seen & writes == writes && went_on(third, a) && went_on(third, b))
+            .filter(|&third| self.nodes[third].truth.seen & writes == writes)
+            .any(|third| self.went_on(third, a) && self.went_on(third, b))
+    }
+
+    /// What a machine has is overwritten, as an operator wanted: who has some of that and has it not on record may have to give
+    /// it up, too.
+    pub fn give_up(&mut self, node: usize, kept: u128) {
+        if self.nodes[node].truth.gave_up && self.nodes[node].is_usable() {
+            let lost = self.nodes[node].truth.seen & !kept;
+            let others = (0..NODES).filter(|&other| other != node && self.nodes[other].is_usable());
+            let behind = others.filter(|&other| self.went_on(node, other));
+            let given_up = behind.fold(0, |all, other| all | (self.nodes[other].truth.seen & lost));
+            self.acknowledged &= !given_up;
+        }
     }
 
     /// A leg that is in step has the same on both sides, and both know it.

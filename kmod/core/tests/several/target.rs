@@ -165,6 +165,7 @@ impl Cluster {
 
     fn resync_start(&mut self, node: usize, seen: u128, generation: u64) -> Step<()> {
         self.check_overwrite(node, seen);
+        self.give_up(node, seen);
         let past = self.past(node);
         let hides = self.mistake == Some(Mistake::HidesResync);
         let noted = self.store(node).change(|sb| {
