@@ -60,7 +60,7 @@ pub fn source_facts(sb: &Superblock, place: LegNumber, welcome: &Welcome, paused
         paused,
         full: peer.flags.contains(PeerFlags::FULL),
         recent: 0,
-        unknown: false,
+        unknown: peer.flags.contains(PeerFlags::UNKNOWN),
     }
 }
 

@@ -27,6 +27,9 @@ pub fn note_source(sb: &mut Superblock, wrote: bool, fresh: u64, mistake: Option
     let shared = was_target && mistake != Some(Mistake::GoesOnAfterPromotion);
     sb.flags = sb.flags.without(over).with(MetaFlags::LAST_OWNER, true);
     sb.flags = sb.flags.with(MetaFlags::SHARED, shared);
+    if was_target && mistake != Some(Mistake::BelievesOldMaps) {
+        places::forget_marks(&mut sb.peers);
+    }
     let peer = &mut sb.peers[0];
     if was_target {
         // A pause of the target ends with its being a target.
@@ -133,6 +136,10 @@ impl Cluster {
         };
         self.nodes[node].active = Active::Stopped;
         self.nodes[node].waiting = false;
+        if was_target {
+            // What a source had confirmed here is in no log of intents of this machine: a power cut must not take it back.
+            self.nodes[node].disk.flush();
+        }
         let (wrote, fresh) = (own.as_ref().is_some_and(|own| own.own_words() != 0), self.rng.fresh());
         self.store(node).change(|sb| note_source(sb, wrote, fresh, mistake))?;
         let known = !was_target || mistake == Some(Mistake::BelievesOldMaps);

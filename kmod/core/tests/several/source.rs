@@ -288,6 +288,8 @@ impl Cluster {
             }
             peer.uuid = welcome.node_uuid;
             peer.instance = welcome.instance;
+            // What it misses is marked now.
+            peer.flags.set(PeerFlags::UNKNOWN, false);
         })?;
         let remote = volume.leg_mut(leg);
         (remote.theirs, remote.covered) = (welcome.generation, agreement.covered);
