@@ -34,9 +34,11 @@ pub struct Cluster {
     pub conns: Vec<Conn>,
     /// Pairs of machines between which nothing passes.
     pub cut: Vec<(usize, usize)>,
+    /// What one machine sends to another arrives later.
+    pub held: Vec<(usize, usize)>,
     /// Writes that were acknowledged to an application.
     pub acknowledged: u128,
-    next_version: Version,
+    pub next_version: Version,
     next_conn: u32,
     pub trace: Vec<String>,
     pub tracing: bool,
@@ -48,6 +50,8 @@ pub struct Cluster {
     pub mistake: Option<Mistake>,
     /// The metadata of each machine is on the disk of the mirror, and fails with it.
     pub internal: bool,
+    /// The operators want errors of the disk passed on to the application, whoever is in step.
+    pub passes_on: bool,
 }
 
 /// How often what happened, to see that the histories are eventful.
@@ -110,6 +114,7 @@ impl Cluster {
             nodes,
             conns: Vec::new(),
             cut: Vec::new(),
+            held: Vec::new(),
             acknowledged: 0,
             next_version: 1,
             next_conn: 1,
@@ -120,6 +125,7 @@ impl Cluster {
             checks: 0,
             mistake: None,
             internal: false,
+            passes_on: false,
         }
     }
 
@@ -268,8 +274,12 @@ impl Cluster {
         };
         let ended = volume.finish();
         volume.admit();
+        let stranded = volume.stranded;
         if self.internal && volume.local.is_gone() && store.lost.is_none() {
             store.lost = Some(Box::new(store.now.clone()));
+        }
+        if stranded {
+            self.fail(format!("{node}: no copy that counts has what is over"));
         }
         for request in ended {
             self.ended(node, &request);

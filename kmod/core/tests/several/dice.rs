@@ -104,8 +104,11 @@ impl Cluster {
     /// A message arrives.
     fn deliver(&mut self, fused: bool) -> bool {
         let waits = |conn: &Conn| {
-            let there = (conn.target_side && !conn.to_target.is_empty()).then_some((conn.id, true));
-            let here = (conn.source_side && !conn.to_source.is_empty()).then_some((conn.id, false));
+            let held = |from: usize, to: usize| self.held.contains(&(from, to));
+            let goes = conn.target_side && !held(conn.source, conn.target);
+            let comes = conn.source_side && !held(conn.target, conn.source);
+            let there = (goes && !conn.to_target.is_empty()).then_some((conn.id, true));
+            let here = (comes && !conn.to_source.is_empty()).then_some((conn.id, false));
             there.into_iter().chain(here)
         };
         let waiting: Vec<_> = self.conns.iter().flat_map(waits).collect();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the checks are worth: each rule is forgotten once, and short histories find that.
+//! What the checks are worth: each rule is forgotten once, and short histories find that. Those that chance finds too rarely
+//! are in [`scripted`](crate::scripted).
 
 use crate::history;
 use crate::mistake::Mistake;
@@ -43,16 +44,3 @@ forgotten! {
     an_acknowledgement_that_asked_one_target_is_found: AsksOneTarget, 0;
     an_acknowledgement_before_the_record_is_found: TrustsMemory, 45;
 }
-
-/// Rarer than short histories of chance are: each is looked for by hand, with its name in `NETRAID_MISTAKE`.
-pub const RARE: [Mistake; 9] = [
-    Mistake::CountsUnnoted,
-    Mistake::KeepsItsPast,
-    Mistake::GoesOnAfterLosing,
-    Mistake::BelievesOldMaps,
-    Mistake::TellsOneMap,
-    Mistake::CopiesFromLost,
-    Mistake::NeedsNoTarget,
-    Mistake::CountsTooEarly,
-    Mistake::SkipsRebuilding,
-];

@@ -181,7 +181,8 @@ impl Volume {
                 continue;
             }
             if gone && request.origin == Origin::Application && !request.failed {
-                let confirmed = request.stored.meets(complete) || self.mistake == Some(Mistake::NeedsNoTarget);
+                let confirmed = request.stored.meets(complete);
+                self.stranded |= !confirmed && !self.local.is_without_copy();
                 let unsettled = unsettled && self.mistake != Some(Mistake::TrustsMemory);
                 let verdict = match self.local.verdict(confirmed, unsettled) {
                     Verdict::Wait if self.mistake == Some(Mistake::TrustsMemory) => Verdict::AsDone,

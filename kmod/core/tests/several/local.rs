@@ -30,7 +30,7 @@ impl Volume {
         if self.local.is_gone() {
             return true;
         }
-        let covered = !self.complete().is_empty();
+        let covered = self.detaches && !self.complete().is_empty();
         if self.local.on_event(Event::Failed { covered }) != Action::GiveUp {
             return false;
         }

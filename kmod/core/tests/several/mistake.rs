@@ -2,9 +2,27 @@
 
 //! Rules that could be forgotten. The model keeps them all; a test breaks one, and sees that it is found.
 
-/// A rule that is not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mistake {
+macro_rules! mistakes {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// A rule that is not kept.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mistake {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Mistake {
+            /// The one with this name.
+            pub fn named(name: &str) -> Option<Self> {
+                match name {
+                    $(stringify!($name) => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+mistakes! {
     /// What one target missed is acknowledged before the others have noted the new generation.
     LeavesFollowersBehind,
     /// A target that takes over the data of a source keeps a past of its own.
@@ -37,8 +55,6 @@ pub enum Mistake {
     CopiesFromLost,
     /// What a disk lacks that was given up is acknowledged before that is on record.
     TrustsMemory,
-    /// What a disk lacks that was given up is acknowledged whoever has it.
-    NeedsNoTarget,
     /// A target counts as a copy that replaces the disk when it is told that its resync is over, before it noted that.
     CountsUnnoted,
     /// A disk that was put in counts before all is there.

@@ -154,10 +154,10 @@ impl Cluster {
     /// The only machine makes the mirror.
     pub fn create(&mut self, node: usize) {
         self.format(node, Role::Source);
-        let mistake = self.mistake;
+        let (mistake, detaches) = (self.mistake, !self.passes_on);
         let machine = &mut self.nodes[node];
         let mut volume = Volume::source(machine.store.as_ref().unwrap(), None, true);
-        volume.mistake = mistake;
+        (volume.mistake, volume.detaches) = (mistake, detaches);
         let legs = Vec::new();
         machine.active = Active::Source(Source { volume, legs });
     }

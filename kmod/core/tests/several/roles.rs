@@ -128,7 +128,7 @@ impl Cluster {
 
     fn become_source(&mut self, node: usize) -> Step<()> {
         let was_target = self.sb(node).role == Role::Target;
-        let mistake = self.mistake;
+        let (mistake, detaches) = (self.mistake, !self.passes_on);
         let own = match self.nodes[node].target() {
             Some(target) => target.own.take().map(|own| own.volume),
             None if was_target => self.own_marks(node)?,
@@ -151,7 +151,7 @@ impl Cluster {
         machine.truth.seen |= machine.truth.paused;
         self.acknowledged |= machine.truth.paused;
         (machine.truth.paused, machine.truth.gave_up) = (0, false);
-        (volume.seen, volume.mistake) = (machine.truth.seen, mistake);
+        (volume.seen, volume.mistake, volume.detaches) = (machine.truth.seen, mistake, detaches);
         let legs = Vec::new();
         machine.active = Active::Source(Source { volume, legs });
         self.counts.sources += 1;

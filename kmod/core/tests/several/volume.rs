@@ -152,6 +152,8 @@ pub struct Volume {
     pub others: Step,
     pub followers: Followers,
     pub local: LocalDisk,
+    /// The disk is given up at its first failure.
+    pub detaches: bool,
     /// Counts the disks that were put in.
     pub disk: u32,
     pub generation: u64,
@@ -162,6 +164,11 @@ pub struct Volume {
     /// Counts how often a leg was added or taken away.
     pub changes: u64,
     pub lazily: bool,
+    /// For the observer: a write has ended that no copy that counts has, while there is one. It can't be: who went live after
+    /// the write had begun was marked for it, and is copied to before it counts, which waits for the write. Those that were
+    /// live before have it, or were lost, and nobody goes live any more. The application is told of an error all the same
+    /// where that is not so.
+    pub stranded: bool,
     /// For the observer: the writes that the device contains.
     pub seen: u128,
     pub mistake: Option<Mistake>,
@@ -182,6 +189,7 @@ impl Volume {
             others: Step::Apart,
             followers: Followers::NONE,
             local: LocalDisk::Attached,
+            detaches: true,
             disk: 0,
             generation: store.now.sb.current,
             recording: None,
@@ -190,6 +198,7 @@ impl Volume {
             rebuild: Rebuild::default(),
             changes: 0,
             lazily: false,
+            stranded: false,
             seen: 0,
             mistake: None,
             next_id: 1,

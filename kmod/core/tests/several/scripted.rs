@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rules whose loss chance hardly finds in a short history: each has a history of its own, which holds as long as the rule is
+//! kept, and is found broken without it.
+
+use crate::cluster::Cluster;
+use crate::mistake::Mistake;
+use netraid_core::leg::State;
+use netraid_core::local::LocalDisk;
+use netraid_core::ownership::StartMode;
+use netraid_core::state::Role;
+
+/// Orders of what is left to chance: who works first, which messages a broken connection still brings.
+const ORDERS: u64 = 8;
+
+/// Holds with all rules in every order, and is found broken in one without the rule.
+fn needs(mistake: Mistake, history: impl Fn(&mut Cluster)) {
+    let told = |seed: u64, mistake: Option<Mistake>| {
+        let mut cluster = Cluster::in_step(seed, mistake);
+        history(&mut cluster);
+        cluster
+    };
+    for seed in 0..ORDERS {
+        let cluster = told(seed, None);
+        let trace = || cluster.trace.join("\n");
+        assert_eq!(cluster.broken, None, "order {seed}\n{}", trace());
+    }
+    let found = (0..ORDERS).find_map(|seed| told(seed, Some(mistake)).broken);
+    println!("{mistake:?}: {found:?}");
+    assert!(found.is_some(), "{mistake:?} is not found");
+}
+
+/// What was given up is in the past of who took it back, and would seem to be covered where somebody else has it.
+#[test]
+fn a_target_takes_over_the_past_of_its_source_with_the_data() {
+    needs(Mistake::KeepsItsPast, |cluster| {
+        cluster.separate(0, 2);
+        cluster.part(0, 1);
+        fork(cluster);
+        cluster.has_written(0, &[3]);
+        cluster.separate(1, 2);
+        cluster.restore_between(0, 1);
+        cluster.begin(1, StartMode::Yield);
+        assert!(
+            cluster.broken.is_some() || cluster.is_together(0, 1),
+            "{}",
+            cluster.trace.join("\n")
+        );
+    });
+}
+
+/// The first machine was cut off from both others. The second one becomes source, and has the third one as its target.
+fn fork(cluster: &mut Cluster) {
+    assert!(cluster.begin(1, StartMode::Source));
+    assert_eq!(cluster.extend(1, 2), Ok(true));
+    cluster.calm();
+    assert!(cluster.broken.is_some() || cluster.is_together(1, 2));
+    cluster.has_written(1, &[2]);
+}
+
+/// A third machine has what one gives up, and that the source is behind. What it writes then has to look new to it.
+#[test]
+fn a_source_does_not_go_on_in_the_generation_that_somebody_was_ahead_of() {
+    needs(Mistake::GoesOnAfterLosing, |cluster| {
+        // Otherwise what the source writes, and its third machine misses, begins one.
+        let leg = cluster.nodes[0]
+            .as_source()
+            .and_then(|source| source.leg_to(2))
+            .map(|(leg, _)| leg);
+        assert_eq!(cluster.unextend(0, leg.unwrap()), Ok(true));
+        cluster.calm();
+        cluster.separate(0, 2);
+        cluster.part(0, 1);
+        fork(cluster);
+        cluster.separate(1, 2);
+        cluster.restore_between(0, 1);
+        cluster.begin(1, StartMode::Yield);
+        assert!(
+            cluster.broken.is_some() || cluster.is_together(0, 1),
+            "{}",
+            cluster.trace.join("\n")
+        );
+        cluster.has_written(0, &[4]);
+    });
+}
+
+/// What a machine marked when it was source before says nothing of what it was sent as a target since.
+#[test]
+fn a_target_that_becomes_source_does_not_believe_its_old_maps() {
+    needs(Mistake::BelievesOldMaps, |cluster| {
+        assert_eq!(cluster.switchover(1), Ok(true));
+        assert_eq!(cluster.extend(1, 2), Ok(true));
+        cluster.calm();
+        cluster.held.push((1, 2));
+        cluster.writes(1, 3);
+        cluster.wait_for(|it| it.nodes[0].disk.read(3) < 100);
+        cluster.crash(1);
+        cluster.calm();
+        cluster.begin(0, StartMode::Source);
+        cluster.restore();
+    });
+}
+
+/// A write that the disk fails is marked for all that may have it; one of them may have been copied to since.
+#[test]
+fn a_source_that_becomes_a_target_tells_what_any_of_its_targets_may_have() {
+    needs(Mistake::TellsOneMap, |cluster| {
+        cluster.pass_errors_on(0);
+        cluster.fail_disk(0, 3);
+        cluster.nodes[0].bad = false;
+        cluster.part(0, 1);
+        cluster.restore();
+        assert_eq!(cluster.give_way(0, false), Ok(true));
+        cluster.calm();
+        cluster.begin(2, StartMode::Source);
+        assert_eq!(cluster.nodes[2].role(), Role::Source);
+    });
+}
+
+/// Gives the disk of the first machine up, for the second one.
+fn lose_disk(cluster: &mut Cluster) {
+    cluster.fail_disk(0, 4);
+    let state = cluster.nodes[0].as_source().map(|source| source.volume.local);
+    assert!(
+        cluster.broken.is_some() || state == Some(LocalDisk::Detached),
+        "{state:?}"
+    );
+}
+
+/// What a target misses can't be copied any more.
+#[test]
+fn nothing_is_copied_from_a_disk_that_was_given_up() {
+    needs(Mistake::CopiesFromLost, |cluster| {
+        cluster.part(0, 2);
+        cluster.has_written(0, &[3]);
+        lose_disk(cluster);
+        cluster.restore();
+    });
+}
+
+/// A target that is told that its resync is over has half a copy, as far as its record goes, until it has noted that.
+#[test]
+fn a_target_stands_in_for_the_disk_only_after_it_noted_that_it_misses_nothing() {
+    needs(Mistake::CountsUnnoted, |cluster| {
+        cluster.part(0, 1);
+        // The third machine is gone for good.
+        cluster.crash(2);
+        cluster.nodes[2].store = None;
+        cluster.has_written(0, &[3]);
+        cluster.cut.clear();
+        cluster.wait_for(|it| it.leg_state(0, 1) == Some(State::Finishing));
+        cluster.held.push((0, 1));
+        let told = |it: &Cluster| {
+            let source = it.nodes[0].as_source();
+            source.is_some_and(|source| !source.volume.in_step().is_empty())
+        };
+        cluster.wait_for(told);
+        cluster.nodes[0].bad = true;
+        cluster.writes(0, 4);
+        cluster.calm();
+        cluster.crash(1);
+        cluster.calm();
+    });
+}
+
+/// Everything has to be there.
+#[test]
+fn a_disk_that_was_put_in_counts_when_all_is_there() {
+    needs(Mistake::CountsTooEarly, |cluster| {
+        lose_disk(cluster);
+        assert_eq!(cluster.attach(0), Ok(true));
+        cluster.calm();
+        let state = cluster.nodes[0].as_source().map(|source| source.volume.local);
+        assert!(
+            cluster.broken.is_some() || state == Some(LocalDisk::Attached),
+            "{state:?}"
+        );
+    });
+}
+
+/// What was copied already may change.
+#[test]
+fn a_disk_that_is_rebuilt_gets_what_is_written_meanwhile() {
+    needs(Mistake::SkipsRebuilding, |cluster| {
+        lose_disk(cluster);
+        assert_eq!(cluster.attach(0), Ok(true));
+        cluster.wait_for(|it| {
+            let volume = it.nodes[0].as_source().map(|source| &source.volume);
+            volume.is_some_and(|volume| volume.rebuild.next > 2 && !volume.is_used(0))
+        });
+        cluster.has_written(0, &[0]);
+    });
+}
