@@ -2,22 +2,22 @@
 
 //! What has to hold after every step, seen by an observer who knows everything.
 
-use crate::cluster::{Cluster, NODES};
+use crate::cluster::Cluster;
 use crate::disk::CHUNKS;
-use crate::node::generations;
-use crate::volume::Request;
+use crate::node::{at, generations};
+use crate::request::Request;
 use netraid_core::generation::{relation, Relation};
 use netraid_core::legs::LegNumber;
 use netraid_core::meta::MetaFlags;
 
-/// All ordered pairs of machines.
-pub fn pairs() -> impl Iterator<Item = (usize, usize)> {
-    (0..NODES)
-        .flat_map(|a| (0..NODES).map(move |b| (a, b)))
-        .filter(|(a, b)| a != b)
-}
-
 impl Cluster {
+    /// All ordered pairs of machines.
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let all = self.all();
+        let others = move |a: usize| all.clone().map(move |b| (a, b));
+        self.all().flat_map(others).filter(|(a, b)| a != b)
+    }
+
     /// Everything that has to hold at any time.
     pub fn check(&mut self) {
         // The dearest of the checks; what is not marked stays so.
@@ -26,11 +26,11 @@ impl Cluster {
         if self.usable().is_empty() {
             self.fail(String::from("nobody has a usable copy any more, whoever starts now"));
         }
-        for node in 0..NODES {
+        for node in self.all() {
             self.check_alone(node);
             self.check_targets(node);
         }
-        for (a, b) in pairs() {
+        for (a, b) in self.pairs() {
             if self.nodes[a].store.is_some() && self.nodes[b].store.is_some() {
                 self.check_recorded(a, b);
                 self.check_in_step(a, b);
@@ -102,7 +102,7 @@ impl Cluster {
 
     /// Whether a third machine has these writes, and has it on record that it went on without both.
     fn is_known_elsewhere(&self, a: usize, b: usize, writes: u128) -> bool {
-        (0..NODES)
+        self.all()
             .filter(|&third| third != a && third != b && self.nodes[third].is_usable())
             .filter(|&third| self.nodes[third].truth.seen & writes == writes)
             .any(|third| self.went_on(third, a) && self.went_on(third, b))
@@ -113,7 +113,9 @@ impl Cluster {
     pub fn give_up(&mut self, node: usize, kept: u128) {
         if self.nodes[node].truth.gave_up && self.nodes[node].is_usable() {
             let lost = self.nodes[node].truth.seen & !kept;
-            let others = (0..NODES).filter(|&other| other != node && self.nodes[other].is_usable());
+            let others = self
+                .all()
+                .filter(|&other| other != node && self.nodes[other].is_usable());
             let behind = others.filter(|&other| self.went_on(node, other));
             let given_up = behind.fold(0, |all, other| all | (self.nodes[other].truth.seen & lost));
             self.acknowledged &= !given_up;
@@ -156,17 +158,21 @@ impl Cluster {
             return;
         };
         let volume = &source.volume;
-        let together: Vec<_> = (0..NODES).filter(|&other| self.is_together(node, other)).collect();
-        let [one, other] = together[..] else { return };
+        let together: Vec<_> = self.all().filter(|&other| self.is_together(node, other)).collect();
+        let Some((&one, others)) = together.split_first() else {
+            return;
+        };
         // What the disk failed to write, and the application was told of, is marked for those that may have it.
-        let legs = [one, other].into_iter().filter_map(|to| source.leg_to(to));
+        let legs = together.iter().filter_map(|&to| source.leg_to(to));
         let busy = legs.fold(volume.busy(), |all, (leg, _)| all | volume.missed(leg));
-        for chunk in (0..CHUNKS).filter(|chunk| busy >> chunk & 1 == 0) {
-            let (here, there) = (self.nodes[one].disk.read(chunk), self.nodes[other].disk.read(chunk));
-            if here != there {
-                let text =
-                    format!("{one} and {other} are in step with {node}, but chunk {chunk} is {here} and {there}");
-                return self.fail(text);
+        for &other in others {
+            for chunk in (0..CHUNKS).filter(|chunk| busy >> chunk & 1 == 0) {
+                let (here, there) = (self.nodes[one].disk.read(chunk), self.nodes[other].disk.read(chunk));
+                if here != there {
+                    let text =
+                        format!("{one} and {other} are in step with {node}, but chunk {chunk} is {here} and {there}");
+                    return self.fail(text);
+                }
             }
         }
     }
@@ -182,7 +188,7 @@ impl Cluster {
         let unheard = unheard.filter(|leg| !self.is_together(node, leg.to)).count();
         let (chunk, version) = (request.chunk, request.version);
         let mut have = 0;
-        for other in 0..NODES {
+        for other in self.all() {
             let owes = if other == node {
                 counts
             } else {
@@ -209,6 +215,20 @@ impl Cluster {
             self.fail(format!(
                 "writes {lost:#x} on {target} are overwritten, and nobody gave them up"
             ));
+        }
+    }
+
+    /// Invariant 4: a machine gives way by itself only to one that has all its data, or that an operator made the source.
+    pub fn check_way_given(&mut self, node: usize) {
+        let sources: Vec<_> = self
+            .all()
+            .filter(|&to| self.reachable(node, to) && self.nodes[to].as_source().is_some())
+            .filter(|&to| self.sb(node).peers.iter().any(|peer| at(peer) == Some(to)))
+            .collect();
+        let lost = |to: usize| self.nodes[node].truth.seen & !self.nodes[to].truth.seen & self.acknowledged;
+        let justified = |to: usize| lost(to) == 0 || self.nodes[to].truth.mandate >> node & 1 == 1;
+        if !sources.is_empty() && !sources.iter().any(|&to| justified(to)) {
+            self.fail(format!("{node} gives way to {sources:?}, which no operator decided"));
         }
     }
 

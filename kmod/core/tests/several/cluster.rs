@@ -2,25 +2,21 @@
 
 //! All machines and what is between them.
 
+use crate::counts::Counts;
 use crate::disk::{Disk, Version};
 use crate::mistake::Mistake;
 use crate::net::{Conn, Message};
 use crate::node::{Active, Node, Target, Truth};
 use crate::rng::Rng;
+use crate::shape::{Kind, Shape};
 use crate::store::{Fuse, PowerCut, Store, ALL};
-use crate::volume::Request;
-use netraid_core::leg::{Event, State};
 use netraid_core::legs::LegNumber;
-use netraid_core::local::LocalDisk;
 use netraid_core::meta::{MetaFlags, Superblock};
 use netraid_core::name::Name;
 use netraid_core::state::Role;
 use netraid_core::wire::Id;
 
 const MIRROR: Id = [9; 16];
-
-/// Machines.
-pub const NODES: usize = 3;
 
 /// Writes of applications that a history may have; each has a bit in a set.
 pub const WRITES: u32 = 120;
@@ -48,61 +44,24 @@ pub struct Cluster {
     /// How often it was looked whether all holds.
     pub checks: u32,
     pub mistake: Option<Mistake>,
-    /// The metadata of each machine is on the disk of the mirror, and fails with it.
-    pub internal: bool,
-    /// The operators want errors of the disk passed on to the application, whoever is in step.
-    pub passes_on: bool,
-}
-
-/// How often what happened, to see that the histories are eventful.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    pub everything: u32,
-    pub marked: u32,
-    pub merged: u32,
-    pub done: u32,
-    pub sources: u32,
-    pub yields: u32,
-    pub switched: u32,
-    pub pauses: u32,
-    pub acknowledged: u32,
-    /// Acknowledged while two targets were in step.
-    pub threefold: u32,
-    pub given_up: u32,
-    pub without_disk: u32,
-    pub rebuilt: u32,
-}
-
-impl Counts {
-    pub fn add(&mut self, other: &Self) {
-        self.everything += other.everything;
-        self.marked += other.marked;
-        self.merged += other.merged;
-        self.done += other.done;
-        self.sources += other.sources;
-        self.yields += other.yields;
-        self.switched += other.switched;
-        self.pauses += other.pauses;
-        self.acknowledged += other.acknowledged;
-        self.threefold += other.threefold;
-        self.given_up += other.given_up;
-        self.without_disk += other.without_disk;
-        self.rebuilt += other.rebuilt;
-    }
+    pub shape: Shape,
 }
 
 impl Cluster {
     /// Machines whose disks are not the mirror's yet.
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, shape: Shape) -> Self {
         let mut rng = Rng::new(seed);
-        let nodes = (0..NODES)
+        let nodes = (0..shape.nodes)
             .map(|index| Node {
                 uuid: [u8::try_from(index).unwrap() + 1; 16],
                 instance: id(rng.fresh()),
                 up: true,
                 booting: false,
                 waiting: false,
-                disk: Disk::new(200 * (u32::try_from(index).unwrap() + 1)),
+                disk: Disk::new(match shape.kind {
+                    Kind::Prepared => 200,
+                    Kind::Plain | Kind::NoBitmap => 200 * (u32::try_from(index).unwrap() + 1),
+                }),
                 bad: false,
                 store: None,
                 active: Active::Stopped,
@@ -124,8 +83,7 @@ impl Cluster {
             counts: Counts::default(),
             checks: 0,
             mistake: None,
-            internal: false,
-            passes_on: false,
+            shape,
         }
     }
 
@@ -185,20 +143,26 @@ impl Cluster {
         }
     }
 
+    /// Every machine.
+    pub fn all(&self) -> std::ops::Range<usize> {
+        0..self.nodes.len()
+    }
+
     /// Gives a disk to the mirror, with metadata that is all new.
-    pub fn format(&mut self, node: usize, role: Role) {
+    pub fn format(&mut self, node: usize, role: Role, flags: MetaFlags) {
         let is_source = role == Role::Source;
+        let kind = self.shape.kind;
         let sb = Superblock {
             mirror_uuid: if is_source { MIRROR } else { [0; 16] },
             node_uuid: self.nodes[node].uuid,
             name: Name::truncated("data"),
             role,
-            flags: MetaFlags::NONE.with(MetaFlags::LAST_OWNER, is_source),
+            flags: flags.with(MetaFlags::LAST_OWNER, is_source),
             current: if is_source { self.rng.fresh() } else { 0 },
             ..Superblock::default()
         };
         let mut store = Store::new(sb);
-        if is_source {
+        if is_source && kind != Kind::Prepared {
             store.now.dirty[LegNumber::FIRST.index()] = ALL;
         }
         let node = &mut self.nodes[node];
@@ -265,144 +229,6 @@ impl Cluster {
         if let Some(store) = &mut self.nodes[node].store {
             store.fuse = Some(fuse);
         }
-    }
-
-    /// After anything happened on a machine: starts what may start, ends what is done.
-    pub fn pump(&mut self, node: usize) -> Step<()> {
-        let Some((volume, _, store)) = self.nodes[node].volume() else {
-            return Ok(());
-        };
-        let ended = volume.finish();
-        volume.admit();
-        let stranded = volume.stranded;
-        if self.internal && volume.local.is_gone() && store.lost.is_none() {
-            store.lost = Some(Box::new(store.now.clone()));
-        }
-        if stranded {
-            self.fail(format!("{node}: no copy that counts has what is over"));
-        }
-        for request in ended {
-            self.ended(node, &request);
-        }
-        let Some(source) = self.nodes[node].as_source() else {
-            return Ok(());
-        };
-        let drained = |(leg, it): &&(LegNumber, crate::node::Leg)| {
-            let cut = source.volume.leg(*leg).is_some_and(|remote| remote.draining);
-            it.machine.state() == State::Pausing && cut && source.volume.is_drained(*leg)
-        };
-        match source.legs.iter().find(drained).map(|(leg, _)| *leg) {
-            Some(leg) => self.fire(node, leg, Event::Drained),
-            None => Ok(()),
-        }
-    }
-
-    /// An application is told what became of its write.
-    fn ended(&mut self, node: usize, request: &Request) {
-        let (version, chunk) = (request.version, request.chunk);
-        if request.failed {
-            return self.note(|| format!("{node}: write {version} of chunk {chunk} failed"));
-        }
-        self.note(|| format!("{node}: write {version} of chunk {chunk} is acknowledged"));
-        let bit = 1 << version;
-        let Some(source) = self.nodes[node].source() else {
-            self.nodes[node].truth.paused |= bit;
-            return;
-        };
-        source.volume.seen |= bit;
-        self.counts.threefold += u32::from(source.volume.in_step().len() == 2);
-        self.counts.without_disk += u32::from(source.volume.local.is_gone());
-        self.counts.acknowledged += 1;
-        self.acknowledged |= bit;
-        self.check_acknowledged(node, request);
-    }
-
-    /// An application writes, on a source or on a target in a pause.
-    pub fn write(&mut self, node: usize, chunk: usize) -> Step<()> {
-        if self.next_version >= WRITES {
-            return Ok(());
-        }
-        let version = self.next_version;
-        let volume = match &mut self.nodes[node].active {
-            Active::Source(source) => &mut source.volume,
-            Active::Target(target) => match target.own.as_mut().filter(|own| own.front) {
-                Some(own) => {
-                    own.open = true;
-                    &mut own.volume
-                }
-                None => return Ok(()),
-            },
-            Active::Stopped => return Ok(()),
-        };
-        volume.add(crate::volume::Origin::Application, chunk, version);
-        self.next_version += 1;
-        self.note(|| format!("{node}: write {version} of chunk {chunk}"));
-        self.pump(node)
-    }
-
-    /// The journal of a machine writes one block.
-    pub fn journal(&mut self, node: usize) -> Step<bool> {
-        let rng = &mut self.rng;
-        let Some((volume, _, store)) = self.nodes[node].volume() else {
-            return Ok(false);
-        };
-        let before = store.now.sb.current;
-        let done = volume.journal(store, rng)?;
-        let after = store.now.sb.current;
-        if before != after {
-            let bases = store.now.sb.peers.map(|peer| peer.base);
-            self.note(|| format!("{node}: generation {before:x} is over, {after:x} begins, bases {bases:x?}"));
-        }
-        self.pump(node)?;
-        Ok(done)
-    }
-
-    pub fn local_done(&mut self, node: usize, id: u32) -> Step<()> {
-        let machine = &mut self.nodes[node];
-        let bad = machine.bad;
-        let source = matches!(machine.active, Active::Source(_));
-        if let Some((volume, disk, _)) = machine.volume() {
-            let before = volume.local;
-            let written = volume.local_done(id, disk, bad && source);
-            let after = volume.local;
-            if let Some(version) = written.filter(|_| source) {
-                volume.seen |= 1 << version;
-                machine.truth.seen |= 1 << version;
-            }
-            if before == LocalDisk::Attached && after != before {
-                self.counts.given_up += 1;
-                self.note(|| format!("{node}: the disk is given up"));
-            }
-        }
-        self.pump(node)
-    }
-
-    pub fn round(&mut self, node: usize) -> Step<()> {
-        if let Some((volume, disk, _)) = self.nodes[node].volume() {
-            volume.round(disk);
-        }
-        self.pump(node)
-    }
-
-    /// The thread that fills a disk works.
-    pub fn rebuild(&mut self, node: usize) -> Step<bool> {
-        let machine = &mut self.nodes[node];
-        let bad = machine.bad;
-        let Some((volume, disk, store)) = machine.volume() else {
-            return Ok(false);
-        };
-        let before = volume.local;
-        let done = volume.rebuild(disk, bad, store);
-        let (after, seen) = (volume.local, volume.seen);
-        if before == LocalDisk::Rebuilding && after == LocalDisk::Attached {
-            machine.truth.seen = seen;
-            machine.truth.mixed = false;
-            self.counts.rebuilt += 1;
-            self.note(|| format!("{node}: the disk has everything"));
-        }
-        let done = done?;
-        self.pump(node)?;
-        Ok(done)
     }
 }
 

@@ -3,14 +3,15 @@
 //! Invariant 2: every chunk in which two copies may differ is marked, or everything would be copied. Whatever loses its
 //! power now, and whoever becomes source then.
 
-use crate::cluster::{Cluster, NODES};
+use crate::cluster::Cluster;
 use crate::disk::{Version, CHUNKS};
 use crate::greet::{hello, source_facts, target_facts, welcome};
 use crate::node::{Active, Node};
+use crate::request::{Origin, Request};
 use crate::roles::prospect;
 use crate::store::Store;
 use crate::target::bind;
-use crate::volume::{Origin, Recording, Request, Volume};
+use crate::volume::{Recording, Volume};
 use netraid_core::handshake::{source_decide, target_decide, Agreement, Copying, Plan};
 use netraid_core::legs::{LegNumber, LegSet, MAX_LEGS};
 use netraid_core::meta::{MetaFlags, Superblock};
@@ -190,6 +191,6 @@ impl Cluster {
 
     /// Machines that hold a whole copy.
     pub fn usable(&self) -> Vec<usize> {
-        (0..NODES).filter(|&node| self.nodes[node].is_usable()).collect()
+        self.all().filter(|&node| self.nodes[node].is_usable()).collect()
     }
 }

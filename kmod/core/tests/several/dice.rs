@@ -2,7 +2,7 @@
 
 //! What happens next is a matter of chance: messages, disks, timers, operators, power cuts.
 
-use crate::cluster::{Cluster, Step, NODES};
+use crate::cluster::{Cluster, Step};
 use crate::disk::CHUNKS;
 use crate::net::{Conn, Message};
 use crate::node::Active;
@@ -15,7 +15,7 @@ use netraid_core::ownership::StartMode;
 impl Cluster {
     /// One step of a history.
     pub fn step(&mut self) {
-        let node = self.rng.below(NODES);
+        let node = self.rng.below(self.nodes.len());
         let fused = self.rng.one_in(40);
         match self.rng.below(1000) {
             0..=819 => {
@@ -85,8 +85,9 @@ impl Cluster {
 
     /// Does something on a machine where there is something to do; begins with any of them.
     fn each(&mut self, fused: bool, act: impl Fn(&mut Self, usize) -> Step<bool>) -> bool {
-        let first = self.rng.below(NODES);
-        for node in (first..first + NODES).map(|node| node % NODES) {
+        let count = self.nodes.len();
+        let first = self.rng.below(count);
+        for node in (first..first + count).map(|node| node % count) {
             if !self.nodes[node].up || self.nodes[node].store.is_none() {
                 continue;
             }
@@ -121,7 +122,7 @@ impl Cluster {
     }
 
     /// The next message of a connection arrives at one of its ends.
-    fn deliver_on(&mut self, id: u32, to_target: bool, fused: bool) {
+    pub fn deliver_on(&mut self, id: u32, to_target: bool, fused: bool) {
         let Some(conn) = self.conn(id) else { return };
         let (source, target) = (conn.source, conn.target);
         let queue = if to_target {
@@ -155,8 +156,9 @@ impl Cluster {
 
     /// Somebody notices that a connection is over.
     fn notice(&mut self) -> bool {
-        let first = self.rng.below(NODES);
-        for node in (first..first + NODES).map(|node| node % NODES) {
+        let count = self.nodes.len();
+        let first = self.rng.below(count);
+        for node in (first..first + count).map(|node| node % count) {
             let over = |id: Option<u32>, unheard: fn(&Conn) -> bool| {
                 let is_over = |id| {
                     let conn = self.conns.iter().find(|conn| conn.id == id);
@@ -197,7 +199,7 @@ impl Cluster {
     }
 
     fn fault(&mut self, node: usize) {
-        let other = self.rng.below(NODES);
+        let other = self.rng.below(self.nodes.len());
         let pair = (node.min(other), node.max(other));
         match self.rng.below(10) {
             0 | 1 if self.nodes[node].up => self.crash(node),
@@ -245,7 +247,7 @@ impl Cluster {
         if !self.nodes[node].up {
             return self.boot(node);
         }
-        let other = self.rng.below(NODES);
+        let other = self.rng.below(self.nodes.len());
         if fused {
             self.light_fuse(node);
         }
@@ -305,7 +307,7 @@ impl Cluster {
         match &self.nodes[node].active {
             Active::Source(source) if source.volume.local == LocalDisk::Detached => self.attach(node),
             Active::Source(source) if source.volume.local == LocalDisk::Ended => self.stop(node, true),
-            Active::Source(source) if source.legs.len() < 2 && dice < 5 => self.extend(node, other),
+            Active::Source(source) if source.legs.len() < self.shape.targets && dice < 5 => self.extend(node, other),
             Active::Source(_) => match leg.map(|leg| (leg, self.state(node, leg))) {
                 Some((leg, Some(State::Paused))) => self.pause(node, leg, false),
                 Some((leg, Some(State::Synced))) if dice == 0 => self.pause(node, leg, true),

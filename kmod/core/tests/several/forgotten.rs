@@ -5,6 +5,7 @@
 
 use crate::history;
 use crate::mistake::Mistake;
+use crate::shape::Shape;
 
 /// Steps of a history; a quarter of the usual.
 const STEPS: usize = 100;
@@ -15,7 +16,11 @@ const MOST: u64 = 600;
 /// Looks for a history that fails, from one on that is not far from the first that does.
 fn is_found(mistake: Mistake, from: u64) {
     let found = (from..from + MOST).find_map(|seed| {
-        let broken = history(seed, STEPS, Some(mistake), false).broken?;
+        let shape = Shape {
+            internal: seed % 4 == 3,
+            ..Shape::plain(2)
+        };
+        let broken = history(seed, shape, STEPS, Some(mistake), false).broken?;
         Some((seed, broken))
     });
     println!("{mistake:?}: {found:?}");

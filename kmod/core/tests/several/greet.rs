@@ -21,7 +21,7 @@ pub fn hello(number: usize, node: &Node, sb: &Superblock, place: LegNumber, flag
     Hello {
         priorities: netraid_core::priority::Priorities::NONE,
         version_minor: VERSION_MINOR,
-        flags,
+        flags: flags.with(HelloFlags::PREPARED, sb.flags.contains(MetaFlags::PREPARED)),
         features: 0,
         mirror_uuid: sb.mirror_uuid,
         node_uuid: node.uuid,
@@ -54,7 +54,7 @@ pub fn source_facts(sb: &Superblock, place: LegNumber, welcome: &Welcome, paused
         mine: generations(sb, &welcome.node_uuid),
         known_node: peer.uuid,
         known_instance: peer.instance,
-        prepared: false,
+        prepared: sb.flags.contains(MetaFlags::PREPARED),
         shared: sb.flags.contains(MetaFlags::SHARED),
         is_new: false,
         paused,
@@ -88,6 +88,7 @@ pub fn welcome(sb: &Superblock, role: Role, has_map: bool, instance: Id, hello: 
     let mine = generations(sb, &hello.node_uuid);
     let flags = [
         (WelcomeFlags::INCONSISTENT, MetaFlags::INCONSISTENT),
+        (WelcomeFlags::PREPARED, MetaFlags::PREPARED),
         (WelcomeFlags::YIELDED, MetaFlags::YIELDED),
         (WelcomeFlags::SPLIT_BRAIN, MetaFlags::SPLIT_BRAIN),
         (WelcomeFlags::LAST_OWNER, MetaFlags::LAST_OWNER),

@@ -3,7 +3,7 @@
 //! The end of every history: the faults are over, an operator who knows the commands repairs what is broken, and the
 //! mirror has to come together again.
 
-use crate::cluster::{Cluster, NODES};
+use crate::cluster::Cluster;
 use netraid_core::local::LocalDisk;
 use netraid_core::ownership::StartMode;
 
@@ -15,7 +15,7 @@ impl Cluster {
     pub fn heal(&mut self) {
         self.note(|| String::from("--- the faults are over"));
         self.cut.clear();
-        for node in 0..NODES {
+        for node in self.all() {
             if !self.nodes[node].up {
                 self.boot(node);
             }
@@ -24,10 +24,24 @@ impl Cluster {
         let Some(source) = self.choose() else {
             return self.fail(String::from("nobody has a usable copy, or may be the source"));
         };
-        let others: Vec<_> = (0..NODES).filter(|&other| other != source).collect();
+        let others: Vec<_> = self.all().filter(|&other| other != source).collect();
+        if self.shape.targets > 1 {
+            return self.bring_together(source, &others);
+        }
+        // One after the other, as there is room for one.
+        for other in others {
+            self.bring_together(source, &[other]);
+            self.make_room(source, &[other]);
+        }
+    }
+
+    fn bring_together(&mut self, source: usize, others: &[usize]) {
         for _ in 0..4 {
+            if self.broken.is_some() {
+                return;
+            }
             self.command(source, StartMode::Keep, false);
-            for &other in &others {
+            for &other in others {
                 self.close_device(other);
                 self.wait(20);
                 if self.nodes[other]
@@ -41,23 +55,28 @@ impl Cluster {
                 }
                 self.command(other, StartMode::Yield, false);
             }
-            self.connect_all(source, &others);
-            if self.comes_together(source, &others) || self.broken.is_some() {
+            self.connect_all(source, others);
+            if self.comes_together(source, others) {
                 return;
             }
             // What is left in the way is taken out of it.
-            for &other in &others {
-                if let Some(leg) = self.nodes[source]
-                    .as_source()
-                    .and_then(|it| it.leg_to(other))
-                    .map(|(leg, _)| leg)
-                {
-                    let result = self.unextend(source, leg);
-                    self.settle(source, result);
-                }
+            let all: Vec<_> = self.all().collect();
+            self.make_room(source, &all);
+        }
+        if self.broken.is_none() {
+            self.fail(format!("{source} and {others:?} do not come together"));
+        }
+    }
+
+    /// Lets go of targets.
+    fn make_room(&mut self, source: usize, targets: &[usize]) {
+        for &other in targets {
+            let leg = self.nodes[source].as_source().and_then(|it| it.leg_to(other));
+            if let Some(leg) = leg.map(|(leg, _)| leg) {
+                let result = self.unextend(source, leg);
+                self.settle(source, result);
             }
         }
-        self.fail(format!("{source} and the others do not come together"));
     }
 
     fn connect_all(&mut self, source: usize, others: &[usize]) {
@@ -133,7 +152,7 @@ impl Cluster {
         ];
         for (mode, overridden) in attempts {
             self.wait(60);
-            if let Some(node) = (0..NODES).find(|&node| self.is_good_source(node)) {
+            if let Some(node) = self.all().find(|&node| self.is_good_source(node)) {
                 return Some(node);
             }
             for node in self.usable() {

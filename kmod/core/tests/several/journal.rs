@@ -4,9 +4,10 @@
 
 use crate::disk::Disk;
 use crate::mistake::Mistake;
+use crate::request::Origin;
 use crate::rng::Rng;
 use crate::store::{PowerCut, Store, Which};
-use crate::volume::{bit, Origin, Recording, Round, Step, Volume};
+use crate::volume::{bit, Recording, Round, Step, Volume};
 use netraid_core::generation;
 use netraid_core::legs::{LegNumber, LegSet, MAX_LEGS};
 use netraid_core::local;

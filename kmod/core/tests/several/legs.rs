@@ -5,8 +5,10 @@
 use crate::disk::{Disk, Version};
 use crate::mistake::Mistake;
 use crate::net::Message;
+use crate::remote::Outgoing;
+use crate::request::{Origin, Request};
 use crate::rng::Rng;
-use crate::volume::{bit, Origin, Outgoing, Request, Step, Volume};
+use crate::volume::{bit, Step, Volume};
 use netraid_core::legs::{LegNumber, LegSet};
 use netraid_core::local::{Event, Verdict};
 use netraid_core::wire::Kind;
@@ -65,10 +67,14 @@ impl Volume {
     }
 
     fn leave(&mut self, leg: LegNumber) {
+        let every_chunk = self.every_chunk;
         let remote = self.leg_mut(leg);
         remote.live = false;
         (remote.in_step, remote.complete) = (false, false);
         remote.changes += 1;
+        if every_chunk {
+            remote.dirty.set_all();
+        }
     }
 
     /// Application writes stop going to the target; true when nothing is outstanding.

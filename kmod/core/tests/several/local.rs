@@ -5,9 +5,10 @@
 use crate::disk::{Disk, Version};
 use crate::mistake::Mistake;
 use crate::node::Node;
+use crate::request::Origin;
 use crate::rng::Rng;
 use crate::store::{PowerCut, Store};
-use crate::volume::{bit, Origin, Rebuild, Volume};
+use crate::volume::{bit, Rebuild, Volume};
 use netraid_core::legs::{LegNumber, LegSet};
 use netraid_core::local::{Action, Event, LocalDisk};
 use netraid_core::meta::MetaFlags;

@@ -87,6 +87,8 @@ pub struct Truth {
     pub paused: u128,
     /// The disk is half a copy.
     pub mixed: bool,
+    /// Machines with which it was not in step since an operator made it the source; each has a bit.
+    pub mandate: u8,
     /// An operator, or the rules, gave up what is here and not elsewhere.
     pub gave_up: bool,
 }

@@ -5,11 +5,10 @@
 use crate::cluster::{Cluster, Step};
 use crate::mistake::Mistake;
 use crate::node::{ip, port, put_address, Active, Source};
-use crate::store::unknown;
 use crate::volume::Volume;
 use netraid_core::leg::{Event, State};
 use netraid_core::legs::{LegNumber, LegSet};
-use netraid_core::meta::{places, Peer, PeerFlags};
+use netraid_core::meta::{places, MetaFlags, Peer, PeerFlags};
 use netraid_core::state::Role;
 
 impl Cluster {
@@ -22,7 +21,8 @@ impl Cluster {
             return self.prepare_leg(node, to);
         };
         let taken = places::taken(&self.sb(node).peers);
-        if source.leg_to(to).is_some() || source.volume.local.is_gone() {
+        let most = source.legs.len() >= self.shape.targets;
+        if most || source.leg_to(to).is_some() || source.volume.local.is_gone() {
             return Ok(false);
         }
         let Some(place) = LegNumber::all().find(|leg| !taken.contains(*leg)) else {
@@ -32,7 +32,7 @@ impl Cluster {
         let rng = &mut self.rng;
         if let Some((volume, _, store)) = self.nodes[node].volume() {
             if !taken.is_empty() {
-                volume.add_leg(place, unknown());
+                volume.add_leg(place, store.unknown());
                 volume.keep_marks(store, rng)?;
             }
             store.change(|sb| {
@@ -46,7 +46,7 @@ impl Cluster {
     }
 
     fn prepare_leg(&mut self, node: usize, to: usize) -> Step<bool> {
-        if self.nodes[node].as_target().is_none() {
+        if self.nodes[node].as_target().is_none() || self.shape.targets == 1 {
             return Ok(false);
         }
         self.note(|| format!("{node}: notes {to} for later"));
@@ -74,9 +74,12 @@ impl Cluster {
             if goes_on {
                 store.change(|sb| sb.peers[leg.index()] = Peer::FREE)?;
             } else {
-                volume.begin_generation(leg, store, rng, |sb| sb.peers[leg.index()] = Peer::FREE)?;
+                volume.begin_generation(leg, store, rng, |sb| {
+                    sb.flags.set(MetaFlags::PREPARED, false);
+                    sb.peers[leg.index()] = Peer::FREE;
+                })?;
             }
-            volume.remove_leg(leg);
+            volume.remove_leg(leg, store);
             volume.keep_marks(store, rng)?;
         }
         self.pump(node)?;
@@ -124,7 +127,7 @@ impl Cluster {
 
     /// Puts a disk in where one was given up.
     pub fn attach(&mut self, node: usize) -> Step<bool> {
-        let internal = self.internal;
+        let internal = self.shape.internal;
         let Some((volume, _, _)) = self.nodes[node].volume() else {
             return Ok(false);
         };
@@ -145,7 +148,12 @@ impl Cluster {
             return Ok(false);
         }
         self.end_target(node);
-        self.format(node, Role::Target);
+        // Only the first time is its disk the same as that of the source.
+        let mut flags = self.shape.kind.flags();
+        if self.nodes[node].store.is_some() {
+            flags.set(MetaFlags::PREPARED, false);
+        }
+        self.format(node, Role::Target, flags);
         self.nodes[node].bad = false;
         self.open_target(node)?;
         Ok(true)
@@ -153,8 +161,8 @@ impl Cluster {
 
     /// The only machine makes the mirror.
     pub fn create(&mut self, node: usize) {
-        self.format(node, Role::Source);
-        let (mistake, detaches) = (self.mistake, !self.passes_on);
+        self.format(node, Role::Source, self.shape.kind.flags());
+        let (mistake, detaches) = (self.mistake, !self.shape.passes_on);
         let machine = &mut self.nodes[node];
         let mut volume = Volume::source(machine.store.as_ref().unwrap(), None, true);
         (volume.mistake, volume.detaches) = (mistake, detaches);

@@ -6,8 +6,9 @@ use crate::cluster::{Cluster, Step};
 use crate::mistake::Mistake;
 use crate::net::Message;
 use crate::node::{Active, Source};
+use crate::request::Origin;
 use crate::store::Store;
-use crate::volume::{Origin, Volume};
+use crate::volume::Volume;
 use netraid_core::generation;
 use netraid_core::leg::State;
 use netraid_core::legs::LegNumber;
@@ -48,7 +49,7 @@ pub fn prospect(store: &Store, mistake: Option<Mistake>) -> (Store, Volume) {
     let was_target = store.now.sb.role == Role::Target;
     let own = was_target
         .then(|| Volume::own(&store, mistake))
-        .filter(|own| own.own_words() != 0);
+        .filter(|own| own.own_words() != 0 && store.tells());
     note_source(&mut store.now.sb, own.is_some(), u64::MAX - 1, mistake);
     let known = !was_target || mistake == Some(Mistake::BelievesOldMaps);
     let volume = Volume::source(&store, own, known);
@@ -103,8 +104,14 @@ impl Cluster {
                 self.nodes[node].waiting = wanted && stopped;
                 Ok(false)
             }
-            StartPlan::Source => self.become_source(node).map(|()| true),
+            StartPlan::Source => {
+                self.counts.warm += u32::from(warm);
+                self.become_source(node, mode).map(|()| true)
+            }
             StartPlan::Target => {
+                if yields && mode == StartMode::Auto {
+                    self.check_way_given(node);
+                }
                 if self.nodes[node].as_target().is_none() {
                     self.note_target(node, false)?;
                     self.open_target(node)?;
@@ -126,9 +133,9 @@ impl Cluster {
         }
     }
 
-    fn become_source(&mut self, node: usize) -> Step<()> {
+    fn become_source(&mut self, node: usize, mode: StartMode) -> Step<()> {
         let was_target = self.sb(node).role == Role::Target;
-        let (mistake, detaches) = (self.mistake, !self.passes_on);
+        let (mistake, detaches) = (self.mistake, !self.shape.passes_on);
         let own = match self.nodes[node].target() {
             Some(target) => target.own.take().map(|own| own.volume),
             None if was_target => self.own_marks(node)?,
@@ -151,6 +158,9 @@ impl Cluster {
         machine.truth.seen |= machine.truth.paused;
         self.acknowledged |= machine.truth.paused;
         (machine.truth.paused, machine.truth.gave_up) = (0, false);
+        if mode != StartMode::Auto {
+            machine.truth.mandate = u8::MAX;
+        }
         (volume.seen, volume.mistake, volume.detaches) = (machine.truth.seen, mistake, detaches);
         let legs = Vec::new();
         machine.active = Active::Source(Source { volume, legs });
@@ -193,6 +203,12 @@ impl Cluster {
         }
         for leg in LegNumber::all() {
             self.drop_leg(node, leg)?;
+        }
+        let parts = self.nodes[node].as_source().is_some_and(|it| it.volume.is_parting());
+        if parts {
+            self.fail(format!(
+                "{node}: goes out of service while a generation is being recorded"
+            ));
         }
         self.nodes[node].active = Active::Stopped;
         Ok(())

@@ -2,8 +2,9 @@
 
 //! What histories that are told on purpose are made of. Each ends early where something is broken already.
 
-use crate::cluster::{Cluster, NODES};
+use crate::cluster::Cluster;
 use crate::mistake::Mistake;
+use crate::shape::Shape;
 use netraid_core::leg::State;
 use netraid_core::ownership::StartMode;
 
@@ -12,13 +13,15 @@ const CALM: usize = 400;
 
 impl Cluster {
     /// A source and its targets, which are in step.
-    pub fn in_step(seed: u64, mistake: Option<Mistake>) -> Self {
-        let mut cluster = Self::new(seed);
+    pub fn in_step(seed: u64, shape: Shape, mistake: Option<Mistake>) -> Self {
+        let mut cluster = Self::new(seed, shape);
         cluster.tracing = true;
         cluster.mistake = mistake;
         cluster.create(0);
-        for node in 1..NODES {
+        for node in 1..shape.nodes {
             assert_eq!(cluster.join(node), Ok(true));
+        }
+        for node in 1..=shape.targets {
             assert_eq!(cluster.extend(0, node), Ok(true));
         }
         cluster.calm();
@@ -28,6 +31,8 @@ impl Cluster {
     /// Lets machines do what there is to do.
     pub fn calm(&mut self) {
         self.wait(CALM);
+        let fine = self.broken.is_none() || self.mistake.is_some();
+        assert!(fine, "{:?}\n{}", self.broken, self.trace.join("\n"));
     }
 
     /// Lets machines work until something is so.
@@ -83,6 +88,11 @@ impl Cluster {
         started
     }
 
+    pub fn boot_up(&mut self, node: usize) {
+        self.boot(node);
+        self.calm();
+    }
+
     /// How the leg of a source to a machine stands.
     pub fn leg_state(&self, node: usize, to: usize) -> Option<State> {
         let (_, leg) = self.nodes[node].as_source()?.leg_to(to)?;
@@ -91,7 +101,7 @@ impl Cluster {
 
     /// The application of a source is told of the errors of the disk.
     pub fn pass_errors_on(&mut self, node: usize) {
-        self.passes_on = true;
+        self.shape.passes_on = true;
         if let Some(source) = self.nodes[node].source() {
             source.volume.detaches = false;
         }

@@ -5,6 +5,7 @@
 
 use crate::cluster::Cluster;
 use crate::mistake::Mistake;
+use crate::shape::Shape;
 use netraid_core::leg::State;
 use netraid_core::local::LocalDisk;
 use netraid_core::ownership::StartMode;
@@ -16,7 +17,7 @@ const ORDERS: u64 = 8;
 /// Holds with all rules in every order, and is found broken in one without the rule.
 fn needs(mistake: Mistake, history: impl Fn(&mut Cluster)) {
     let told = |seed: u64, mistake: Option<Mistake>| {
-        let mut cluster = Cluster::in_step(seed, mistake);
+        let mut cluster = Cluster::in_step(seed, Shape::plain(2), mistake);
         history(&mut cluster);
         cluster
     };

@@ -7,6 +7,7 @@ use crate::greet::{hello, source_facts};
 use crate::mistake::Mistake;
 use crate::net::Message;
 use crate::node::{at, Active, Leg};
+use netraid_core::generation::{relation, Relation};
 use netraid_core::handshake::{source_decide, Agreement, Copying, Plan};
 use netraid_core::leg::{Action, Event, Greeting, Machine, State};
 use netraid_core::legs::LegNumber;
@@ -217,10 +218,14 @@ impl Cluster {
         }
         if matches!(state, Some(State::Finishing | State::Pausing | State::PauseSent)) {
             self.store(node).change(|sb| {
-                let over = MetaFlags::SPLIT_BRAIN.with(MetaFlags::TOOK_OVER, true);
+                let over = MetaFlags::SPLIT_BRAIN
+                    .with(MetaFlags::PREPARED, true)
+                    .with(MetaFlags::TOOK_OVER, true);
                 sb.flags = sb.flags.without(over);
                 sb.peers[leg.index()].flags.set(PeerFlags::FULL, false);
             })?;
+            let to = self.leg(node, leg).map_or(0, |leg| leg.to);
+            self.nodes[node].truth.mandate &= !(1 << to);
         }
         Ok(Some(Event::DoneAcked))
     }
@@ -228,6 +233,7 @@ impl Cluster {
     fn refused(&mut self, node: usize, leg: LegNumber, code: RefuseCode) -> Step<()> {
         self.note(|| format!("{node}: leg {} is refused, {code:?}", leg.id()));
         if code == RefuseCode::SplitBrain {
+            self.counts.forks += 1;
             self.store(node)
                 .change(|sb| sb.flags.set(MetaFlags::SPLIT_BRAIN, true))?;
         }
@@ -258,7 +264,10 @@ impl Cluster {
         self.note(|| format!("{node}: leg {}, {agreement:?}", leg.id()));
         self.prepare(node, leg, welcome, &agreement)?;
         let full = agreement.copying == Copying::Everything;
+        let facts = source_facts(self.sb(node), leg, welcome, paused);
+        let fresh = relation(&facts.mine, &welcome.generations()) == Relation::PeerFresh;
         self.counts.everything += u32::from(full);
+        self.counts.needless += u32::from(full && !fresh && !facts.full);
         self.counts.marked += u32::from(!full);
         self.counts.merged += u32::from(agreement.merge_map);
         let greeting = Greeting {

@@ -7,7 +7,7 @@ use netraid_core::bitmap::words_for;
 use netraid_core::intent::IntentLog;
 use netraid_core::legs::{LegNumber, MAX_LEGS};
 use netraid_core::marks::{blocks_for, BlockWords, Marks, Memory};
-use netraid_core::meta::{places, Superblock};
+use netraid_core::meta::{places, MetaFlags, PeerFlags, Superblock};
 
 /// A map of the simulation.
 pub type Map = Marks<Vec<u64>>;
@@ -137,20 +137,47 @@ impl Store {
         left
     }
 
+    /// Whether there are maps on the disk.
+    pub fn has_maps(&self) -> bool {
+        !self.now.sb.flags.contains(MetaFlags::NO_BITMAP)
+    }
+
     /// The log of intents as it is read when a machine comes into service.
     pub fn intents(&self) -> Intents {
-        IntentLog::new(map(self.now.intent), words(0), words(0)).unwrap()
+        let kept = if self.has_maps() { self.now.intent } else { 0 };
+        IntentLog::new(map(kept, self.has_maps()), words(0), words(0)).unwrap()
     }
 
     /// What a leg misses, with what was in use.
     pub fn missed(&self, leg: LegNumber) -> Map {
-        let mut map = map(self.now.dirty[leg.index()]);
+        if !self.has_maps() {
+            return self.unknown();
+        }
+        let mut map = map(self.now.dirty[leg.index()], true);
         map.merge(0, std::iter::once(self.now.intent));
         map
     }
 
+    /// The map of a leg of which nothing is known.
+    pub fn unknown(&self) -> Map {
+        let mut map = map(0, self.has_maps());
+        map.set_all();
+        map
+    }
+
+    /// Whether a machine has something to tell as a target. Without maps only one does that may have written something.
+    pub fn tells(&self) -> bool {
+        let sb = &self.now.sb;
+        let alone = sb.peers[0].base != 0 || sb.peers[0].flags.contains(PeerFlags::PAUSED);
+        let wrote = sb.flags.contains(MetaFlags::LAST_OWNER) || sb.flags.contains(MetaFlags::YIELDED) || alone;
+        self.has_maps() || wrote
+    }
+
     /// What a target would tell of itself: what it marked for whomever.
     pub fn own_words(&self) -> u64 {
+        if !self.has_maps() {
+            return if self.tells() { ALL } else { 0 };
+        }
         let others = places::taken(&self.now.sb.peers);
         let marked = others
             .iter()
@@ -165,19 +192,12 @@ fn words(value: u64) -> Vec<u64> {
     words
 }
 
-fn map(value: u64) -> Map {
+fn map(value: u64, kept: bool) -> Map {
     let bits = CHUNKS as u64;
     let blocks = || vec![0; words_for(blocks_for(bits))];
     let memory = Memory {
         maps: [words(value), words(0)],
         blocks: [blocks(), blocks()],
     };
-    Marks::new(memory, bits, true).unwrap()
-}
-
-/// The map of a leg of which nothing is known.
-pub fn unknown() -> Map {
-    let mut map = map(0);
-    map.set_all();
-    map
+    Marks::new(memory, bits, kept).unwrap()
 }

@@ -203,7 +203,9 @@ impl Cluster {
         let gone = MetaFlags::INCONSISTENT
             .with(MetaFlags::YIELDED, true)
             .with(MetaFlags::SPLIT_BRAIN, true)
-            .with(MetaFlags::TOOK_OVER, true);
+            .with(MetaFlags::TOOK_OVER, true)
+            // It speaks of the first copy only.
+            .with(MetaFlags::PREPARED, true);
         let sb = self.sb(node);
         let peer = &sb.peers[0];
         let settled = peer.base == 0 && !peer.flags.contains(PeerFlags::PAUSED);
@@ -226,7 +228,7 @@ impl Cluster {
                 .fold(0, |all, version| all | 1 << version);
             let truth = &mut self.nodes[node].truth;
             truth.seen |= seen | there;
-            (truth.mixed, truth.gave_up, truth.paused) = (false, false, 0);
+            (truth.mixed, truth.gave_up, truth.paused, truth.mandate) = (false, false, 0, 0);
             self.counts.done += 1;
         }
         noted?;
@@ -340,11 +342,11 @@ impl Cluster {
             return Ok(None);
         };
         let mut volume = Volume::own(store, mistake);
-        if volume.own_words() == 0 {
+        if volume.own_words() == 0 || !store.tells() {
             return Ok(None);
         }
         let others = places::taken(&store.now.sb.peers).without(netraid_core::legs::LegSet::of(LegNumber::FIRST));
-        if !others.is_empty() {
+        if !others.is_empty() && store.has_maps() {
             volume.keep_marks(store, rng)?;
             for leg in others.iter() {
                 store.write_map(Which::Dirty(leg), &[0; BLOCK_WORDS])?;

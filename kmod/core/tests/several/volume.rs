@@ -4,14 +4,13 @@
 
 use crate::disk::{Version, CHUNKS};
 use crate::mistake::Mistake;
-use crate::net::Message;
-use crate::store::{unknown, Intents, Map, Store};
+use crate::remote::Remote;
+use crate::request::{Origin, Request};
+use crate::store::{Intents, Map, Store};
 use netraid_core::followers::Followers;
 use netraid_core::legs::{LegNumber, LegSet, MAX_LEGS};
 use netraid_core::local::{Course, LocalDisk};
 use netraid_core::meta::{places, MetaFlags};
-use netraid_core::wire::Kind;
-use std::collections::VecDeque;
 use std::ops::Range;
 
 /// What a write without a leg means for the generations.
@@ -20,101 +19,6 @@ pub enum Step {
     Apart,
     Together,
     Parting,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    Application,
-    Copy,
-    Round,
-    Rebuild,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Request {
-    pub id: u32,
-    pub origin: Origin,
-    pub chunk: usize,
-    pub version: Version,
-    /// The leg that a copy is for.
-    pub leg: LegNumber,
-    /// Which disk it was made for.
-    pub disk: u32,
-    /// It has not begun, because a mark or another request is in its way.
-    pub waiting: bool,
-    /// The local disk is at work.
-    pub local: bool,
-    /// Legs to which it is still to be sent, and those that have still to confirm it.
-    pub queued: LegSet,
-    pub sent: LegSet,
-    pub stored: LegSet,
-    /// It may not end before something is on record.
-    pub parked: bool,
-    pub failed: bool,
-}
-
-impl Request {
-    pub fn is_pending(&self, leg: LegNumber) -> bool {
-        self.queued.contains(leg) || self.sent.contains(leg)
-    }
-}
-
-/// A message that was taken out to be sent over a connection.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    pub conn: Option<u32>,
-    pub message: Message,
-    /// It ends a resync that gave the target this generation.
-    pub ends: Option<u64>,
-}
-
-/// The state of a leg.
-#[derive(Debug)]
-pub struct Remote {
-    pub live: bool,
-    /// The target was told that it misses nothing.
-    pub in_step: bool,
-    /// It has noted that, and would be promoted with what it has.
-    pub complete: bool,
-    pub draining: bool,
-    pub dirty: Map,
-    pub changes: u64,
-    pub queue: VecDeque<u32>,
-    /// Messages without data that wait to be sent.
-    pub control: Vec<Kind>,
-    pub theirs: u64,
-    pub covered: bool,
-    pub copies: u32,
-    pub copy_failed: bool,
-    pub sending: Option<Outgoing>,
-}
-
-impl Remote {
-    pub fn new(dirty: Map) -> Self {
-        Self {
-            live: false,
-            in_step: false,
-            complete: false,
-            draining: false,
-            dirty,
-            changes: 0,
-            queue: VecDeque::new(),
-            control: Vec::new(),
-            theirs: 0,
-            covered: false,
-            copies: 0,
-            copy_failed: false,
-            sending: None,
-        }
-    }
-
-    /// Adds a message, once.
-    pub fn say(&mut self, kind: Kind) {
-        if !self.control.contains(&kind) {
-            self.control.push(kind);
-            self.control.sort_by_key(|kind| kind.number());
-        }
-    }
 }
 
 /// A generation that is being put on record.
@@ -154,6 +58,8 @@ pub struct Volume {
     pub local: LocalDisk,
     /// The disk is given up at its first failure.
     pub detaches: bool,
+    /// There are no maps on the disk: whoever is lost misses everything.
+    pub every_chunk: bool,
     /// Counts the disks that were put in.
     pub disk: u32,
     pub generation: u64,
@@ -190,6 +96,7 @@ impl Volume {
             followers: Followers::NONE,
             local: LocalDisk::Attached,
             detaches: true,
+            every_chunk: !store.has_maps(),
             disk: 0,
             generation: store.now.sb.current,
             recording: None,
@@ -231,11 +138,11 @@ impl Volume {
         volume.generation = sb.current;
         for leg in legs.iter() {
             if volume.leg(leg).is_none() {
-                volume.add_leg(leg, unknown());
+                volume.add_leg(leg, store.unknown());
             }
         }
         if !legs.is_empty() && !legs.contains(LegNumber::FIRST) {
-            volume.remove_leg(LegNumber::FIRST);
+            volume.remove_leg(LegNumber::FIRST, store);
         }
         for leg in legs.iter() {
             let peer = &sb.peers[leg.index()];
@@ -285,13 +192,13 @@ impl Volume {
     }
 
     /// Forgets a leg; the last one leaves a place for the next.
-    pub fn remove_leg(&mut self, leg: LegNumber) {
+    pub fn remove_leg(&mut self, leg: LegNumber, store: &Store) {
         let others = self.those(|_| true).without(LegSet::of(leg));
         if others.is_empty() {
             if leg == LegNumber::FIRST {
                 return;
             }
-            self.add_leg(LegNumber::FIRST, unknown());
+            self.add_leg(LegNumber::FIRST, store.unknown());
         }
         self.changes += 1 + self.leg(leg).map_or(0, |remote| remote.changes);
         self.steps[leg.index()] = Step::Apart;

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How often what happened, to see that the histories are eventful.
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u32,)+
+        }
+
+        impl Counts {
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)+
+            }
+        }
+    };
+}
+
+counts! {
+    /// Greetings after which everything is copied.
+    everything,
+    /// The same, of what was related, and nobody had asked for it.
+    needless,
+    marked,
+    merged,
+    done,
+    sources,
+    /// Targets that were in step when they became the source.
+    warm,
+    yields,
+    forks,
+    switched,
+    pauses,
+    acknowledged,
+    /// Acknowledged while two targets or more were in step.
+    threefold,
+    given_up,
+    without_disk,
+    rebuilt,
+}

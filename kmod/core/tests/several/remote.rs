@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a volume knows of a leg.
+
+use crate::net::Message;
+use crate::store::Map;
+use netraid_core::wire::Kind;
+use std::collections::VecDeque;
+
+/// A message that was taken out to be sent over a connection.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub conn: Option<u32>,
+    pub message: Message,
+    /// It ends a resync that gave the target this generation.
+    pub ends: Option<u64>,
+}
+
+/// The state of a leg.
+#[derive(Debug)]
+pub struct Remote {
+    pub live: bool,
+    /// The target was told that it misses nothing.
+    pub in_step: bool,
+    /// It has noted that, and would be promoted with what it has.
+    pub complete: bool,
+    pub draining: bool,
+    pub dirty: Map,
+    pub changes: u64,
+    pub queue: VecDeque<u32>,
+    /// Messages without data that wait to be sent.
+    pub control: Vec<Kind>,
+    pub theirs: u64,
+    pub covered: bool,
+    pub copies: u32,
+    pub copy_failed: bool,
+    pub sending: Option<Outgoing>,
+}
+
+impl Remote {
+    pub fn new(dirty: Map) -> Self {
+        Self {
+            live: false,
+            in_step: false,
+            complete: false,
+            draining: false,
+            dirty,
+            changes: 0,
+            queue: VecDeque::new(),
+            control: Vec::new(),
+            theirs: 0,
+            covered: false,
+            copies: 0,
+            copy_failed: false,
+            sending: None,
+        }
+    }
+
+    /// Adds a message, once.
+    pub fn say(&mut self, kind: Kind) {
+        if !self.control.contains(&kind) {
+            self.control.push(kind);
+            self.control.sort_by_key(|kind| kind.number());
+        }
+    }
+}
