@@ -194,6 +194,8 @@ impl Cluster {
             _ => machine.disk.crash(&mut self.rng),
         }
         if let Some(store) = &mut machine.store {
+            // What is left on a disk that was given up is no loss.
+            machine.truth.gave_up |= store.lost.is_some();
             store.reload();
         }
         machine.active = Active::Stopped;

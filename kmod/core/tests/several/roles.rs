@@ -276,6 +276,7 @@ impl Cluster {
                 sb.flags = sb.flags.with(MetaFlags::YIELDED, yields);
             }
         })?;
+        self.nodes[node].truth.gave_up |= self.store(node).lost.is_some();
         self.store(node).reload();
         Ok(true)
     }
