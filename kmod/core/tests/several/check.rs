@@ -12,7 +12,7 @@ use netraid_core::meta::MetaFlags;
 
 impl Cluster {
     /// All ordered pairs of machines.
-    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
         let all = self.all();
         let others = move |a: usize| all.clone().map(move |b| (a, b));
         self.all().flat_map(others).filter(|(a, b)| a != b)
@@ -29,6 +29,9 @@ impl Cluster {
         for node in self.all() {
             self.check_alone(node);
             self.check_targets(node);
+            self.check_lag(node);
+            self.check_order(node);
+            self.check_meeting(node);
         }
         for (a, b) in self.pairs() {
             if self.nodes[a].store.is_some() && self.nodes[b].store.is_some() {
@@ -73,13 +76,14 @@ impl Cluster {
             &generations(theirs, &mine.node_uuid),
         );
         let (here, there) = (self.nodes[a].truth.seen, self.nodes[b].truth.seen);
-        let lacks = there & !here & self.acknowledged;
+        // What an asynchronous target had not confirmed may be missing there.
+        let lacks = there & !here & self.acknowledged & !self.lagging[a];
         if related.peer_is_covered() && lacks != 0 && !self.is_known_elsewhere(a, b, lacks) {
             self.fail(format!(
                 "{a} lacks acknowledged writes {lacks:#x} of {b}, and sees {related:?}"
             ));
         }
-        let lacks = here & !there & self.acknowledged;
+        let lacks = here & !there & self.acknowledged & !self.lagging[b];
         if (related.peer_is_newer() || same) && lacks != 0 && !self.is_known_elsewhere(a, b, lacks) {
             self.fail(format!(
                 "{b} lacks acknowledged writes {lacks:#x} of {a}, which sees {related:?}"
@@ -119,6 +123,24 @@ impl Cluster {
             let behind = others.filter(|&other| self.went_on(node, other));
             let given_up = behind.fold(0, |all, other| all | (self.nodes[other].truth.seen & lost));
             self.acknowledged &= !given_up;
+        }
+    }
+
+    /// An operator forces a machine to be the source: what he gives up is what is on record elsewhere, and not with those that
+    /// look the same from here, although they may have got it.
+    pub fn force_gives_up(&mut self, node: usize) {
+        let missing = self.acknowledged & !self.nodes[node].truth.seen;
+        let others: Vec<_> = self
+            .all()
+            .filter(|&it| it != node && self.nodes[it].is_usable())
+            .collect();
+        for &other in &others {
+            let there = self.nodes[other].truth.seen & missing;
+            let recorded = others
+                .iter()
+                .filter(|&&third| third != other && self.went_on(third, other));
+            let recorded = recorded.fold(0, |all, &third| all | self.nodes[third].truth.seen);
+            self.acknowledged &= !(there & recorded);
         }
     }
 
@@ -192,7 +214,7 @@ impl Cluster {
             let owes = if other == node {
                 counts
             } else {
-                self.is_together(node, other)
+                self.is_together(node, other) && !(counts && self.shape.is_asynchronous(node, other))
             };
             let there = self.nodes[other].disk.read(chunk);
             have += u32::from(there == version);

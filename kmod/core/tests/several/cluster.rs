@@ -6,7 +6,8 @@ use crate::counts::Counts;
 use crate::disk::{Disk, Version};
 use crate::mistake::Mistake;
 use crate::net::{Conn, Message};
-use crate::node::{Active, Node, Target, Truth};
+use crate::node::{Active, Node, Truth};
+use crate::order::Log;
 use crate::rng::Rng;
 use crate::shape::{Kind, Shape};
 use crate::store::{Fuse, PowerCut, Store, ALL};
@@ -34,6 +35,12 @@ pub struct Cluster {
     pub held: Vec<(usize, usize)>,
     /// Writes that were acknowledged to an application.
     pub acknowledged: u128,
+    /// For each machine, writes that were acknowledged before it had them as an asynchronous target.
+    pub lagging: Vec<u128>,
+    /// When each write began and was acknowledged.
+    pub log: Log,
+    /// How many sources there have been.
+    pub lives: u32,
     pub next_version: Version,
     next_conn: u32,
     pub trace: Vec<String>,
@@ -75,6 +82,9 @@ impl Cluster {
             cut: Vec::new(),
             held: Vec::new(),
             acknowledged: 0,
+            lagging: vec![0; shape.nodes],
+            log: Log::default(),
+            lives: 1,
             next_version: 1,
             next_conn: 1,
             trace: Vec::new(),
@@ -190,8 +200,18 @@ impl Cluster {
         let machine = &mut self.nodes[node];
         match &machine.active {
             Active::Source(source) => source.volume.crash(&mut machine.disk, &mut self.rng),
-            Active::Target(Target { own: Some(own), .. }) => own.volume.crash(&mut machine.disk, &mut self.rng),
-            _ => machine.disk.crash(&mut self.rng),
+            Active::Target(target) => {
+                for write in &target.under_way {
+                    if self.rng.one_in(2) {
+                        machine.disk.write(write.chunk, write.version);
+                    }
+                }
+                match &target.own {
+                    Some(own) => own.volume.crash(&mut machine.disk, &mut self.rng),
+                    None => machine.disk.crash(&mut self.rng),
+                }
+            }
+            Active::Stopped => machine.disk.crash(&mut self.rng),
         }
         if let Some(store) = &mut machine.store {
             // What is left on a disk that was given up is no loss.

@@ -35,6 +35,10 @@ counts! {
     acknowledged,
     /// Acknowledged while two targets or more were in step.
     threefold,
+    /// Acknowledged before an asynchronous target had it.
+    early,
+    /// What asynchronous targets lacked of that when they became the source.
+    left_behind,
     given_up,
     without_disk,
     rebuilt,

@@ -37,6 +37,8 @@ impl Side<'_> {
             .requests()
             .filter(|it| it.local && it.origin != Origin::Copy && it.chunk == chunk);
         all.extend(writes.map(|it| it.version));
+        let arrived = self.node.as_target().map_or(&[][..], |target| &target.under_way);
+        all.extend(arrived.iter().filter(|it| it.chunk == chunk).map(|it| it.version));
         all
     }
 

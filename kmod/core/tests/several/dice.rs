@@ -34,6 +34,9 @@ impl Cluster {
             0..=3 => self.deliver(fused),
             4 => self.notice(),
             5 => self.each(fused, |cluster, node| {
+                if cluster.end_one(node)? {
+                    return Ok(true);
+                }
                 let ids = cluster.nodes[node]
                     .volume()
                     .map_or(Vec::new(), |(volume, _, _)| volume.at_disk());
@@ -106,7 +109,7 @@ impl Cluster {
     fn deliver(&mut self, fused: bool) -> bool {
         let waits = |conn: &Conn| {
             let held = |from: usize, to: usize| self.held.contains(&(from, to));
-            let goes = conn.target_side && !held(conn.source, conn.target);
+            let goes = conn.target_side && !held(conn.source, conn.target) && !self.is_in_line(conn.target, conn.id);
             let comes = conn.source_side && !held(conn.target, conn.source);
             let there = (goes && !conn.to_target.is_empty()).then_some((conn.id, true));
             let here = (comes && !conn.to_source.is_empty()).then_some((conn.id, false));
@@ -227,8 +230,21 @@ impl Cluster {
                     self.nodes[node].bad = true;
                 }
             }
+            _ if self.lagging.iter().any(|behind| *behind != 0) => self.fail_over(),
             _ => self.cut.clear(),
         }
+    }
+
+    /// A source loses its power while an asynchronous target lags behind, which takes its place.
+    fn fail_over(&mut self) {
+        let behind = |&(_, to): &(usize, usize)| self.lagging[to] != 0;
+        let Some((source, to)) = self.pairs().filter(|&(a, b)| self.is_together(a, b)).find(behind) else {
+            return;
+        };
+        self.crash(source);
+        self.target_loses(to, false);
+        let result = self.start(to, StartMode::Source, false);
+        self.settle(to, result);
     }
 
     /// Nothing passes between two machines from now on.

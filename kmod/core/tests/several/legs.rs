@@ -11,6 +11,7 @@ use crate::rng::Rng;
 use crate::volume::{bit, Step, Volume};
 use netraid_core::legs::{LegNumber, LegSet};
 use netraid_core::local::{Event, Verdict};
+use netraid_core::request::Due;
 use netraid_core::wire::Kind;
 
 impl Volume {
@@ -55,6 +56,7 @@ impl Volume {
         remote.live = true;
         (remote.in_step, remote.complete) = (false, false);
         remote.draining = false;
+        remote.lag.connect();
         remote.changes += 1;
         let same = remote.theirs == generation && !parting;
         let clean = remote.dirty.map().ones() == 0 && (same || remote.covered);
@@ -71,6 +73,7 @@ impl Volume {
         let remote = self.leg_mut(leg);
         remote.live = false;
         (remote.in_step, remote.complete) = (false, false);
+        remote.lag.drop_fence();
         remote.changes += 1;
         if every_chunk {
             remote.dirty.set_all();
@@ -110,6 +113,7 @@ impl Volume {
             }
             self.requests[index].queued.remove(leg);
             self.requests[index].sent.remove(leg);
+            self.leg_mut(leg).left(request.origin, request.seqs[leg.index()]);
             match request.origin {
                 Origin::Rebuild => self.ask_another(request.id),
                 _ => self.missed_by(index, leg),
@@ -126,7 +130,9 @@ impl Volume {
             }
             return;
         }
+        let told = self.requests[index].told;
         let forgets = self.mistake == Some(Mistake::ForgetsUnconfirmed) && leg != LegNumber::FIRST;
+        let forgets = forgets || (self.mistake == Some(Mistake::ForgetsTold) && told);
         if !forgets {
             self.leg_mut(leg).dirty.set(bit(chunk));
         }
@@ -158,7 +164,8 @@ impl Volume {
         };
         request.sent.remove(leg);
         request.stored.put(leg, true);
-        let (origin, chunk) = (request.origin, request.chunk);
+        let (origin, chunk, seq) = (request.origin, request.chunk, request.seqs[leg.index()]);
+        self.leg_mut(leg).left(origin, seq);
         if origin == Origin::Copy && !self.leg_mut(leg).copy_failed {
             // The target may have it in its cache alone as yet.
             self.intent.note(bit(chunk));
@@ -170,43 +177,69 @@ impl Volume {
         true
     }
 
-    /// Takes out what everybody is done with.
+    /// Takes out what everybody is done with; the writes of applications that end by that, or before all legs have them.
     pub fn finish(&mut self) -> Vec<Request> {
-        let unsettled = self.is_unsettled();
-        let complete = self.complete();
-        let gone = self.local.is_gone();
-        let mut ended = Vec::new();
-        for request in &mut self.requests {
-            if request.parked && !unsettled {
-                request.parked = false;
-            }
-            let mut legs = request.queued;
-            request.sent.iter().for_each(|leg| legs.put(leg, true));
-            let early = self.mistake == Some(Mistake::AsksOneTarget) && !request.stored.is_empty();
-            if request.waiting || request.local || request.parked || !(legs.is_empty() || early) {
+        let mut told = Vec::new();
+        let mut over = Vec::new();
+        for index in 0..self.requests.len() {
+            let due = self.due(index);
+            let request = &mut self.requests[index];
+            if due == Due::Nothing {
                 continue;
             }
-            if gone && request.origin == Origin::Application && !request.failed {
-                let confirmed = request.stored.meets(complete);
-                self.stranded |= !confirmed && !self.local.is_without_copy();
-                let unsettled = unsettled && self.mistake != Some(Mistake::TrustsMemory);
-                let verdict = match self.local.verdict(confirmed, unsettled) {
-                    Verdict::Wait if self.mistake == Some(Mistake::TrustsMemory) => Verdict::AsDone,
-                    verdict => verdict,
-                };
-                request.parked = verdict == Verdict::Wait;
-                request.failed = verdict == Verdict::Fail;
+            let tells = request.origin == Origin::Application && !request.told;
+            request.told |= tells;
+            let request = *request;
+            if tells {
+                told.push(request);
+                // Before anything can begin that was to wait for it.
+                self.legs.iter_mut().flatten().for_each(|remote| remote.lag.complete());
             }
-            if !request.parked {
-                ended.push(*request);
+            if due == Due::Leave {
+                over.push(request);
             }
         }
-        self.requests.retain(|it| !ended.iter().any(|over| over.id == it.id));
-        for request in &ended {
-            self.ended(request);
+        self.requests.retain(|it| !over.iter().any(|over| over.id == it.id));
+        over.iter().for_each(|request| self.ended(request));
+        told
+    }
+
+    /// What is due for a request.
+    fn due(&mut self, index: usize) -> Due {
+        let unsettled = self.is_unsettled();
+        let gone = self.local.is_gone();
+        let complete = self.complete();
+        let request = &mut self.requests[index];
+        request.parked &= unsettled;
+        if request.waiting || request.local || request.parked {
+            return Due::Nothing;
         }
-        ended.retain(|it| it.origin == Origin::Application);
-        ended
+        let pending = request.pending();
+        let waits = gone && !request.told && self.mistake != Some(Mistake::LagsWithoutDisk);
+        let early = if waits { LegSet::NONE } else { request.early };
+        let one = self.mistake == Some(Mistake::AsksOneTarget) && !request.stored.is_empty();
+        let due = if pending.is_empty() || one {
+            Due::Leave
+        } else if pending.is_within(early) && !request.told {
+            Due::Tell
+        } else {
+            return Due::Nothing;
+        };
+        if gone && request.origin == Origin::Application && !request.failed && !request.told && due == Due::Leave {
+            let confirmed = request.stored.meets(complete);
+            self.stranded |= !confirmed && !self.local.is_without_copy();
+            let unsettled = unsettled && self.mistake != Some(Mistake::TrustsMemory);
+            let verdict = match self.local.verdict(confirmed, unsettled) {
+                Verdict::Wait if self.mistake == Some(Mistake::TrustsMemory) => Verdict::AsDone,
+                verdict => verdict,
+            };
+            request.parked = verdict == Verdict::Wait;
+            request.failed = verdict == Verdict::Fail;
+            if request.parked {
+                return Due::Nothing;
+            }
+        }
+        due
     }
 
     fn ended(&mut self, request: &Request) {
@@ -229,8 +262,10 @@ impl Volume {
     /// The next message for a leg's connection.
     pub fn next_outgoing(&mut self, leg: LegNumber, conn: Option<u32>) -> Option<Outgoing> {
         let held_back = self.is_parting() || self.recording.is_some();
-        if !held_back && !self.leg_mut(leg).control.is_empty() {
-            return Some(self.next_control(leg, conn));
+        if !held_back {
+            if let Some(kind) = self.leg_mut(leg).next_control() {
+                return Some(self.next_control(leg, kind, conn));
+            }
         }
         // Nothing goes to a target that has still to be told that its copy is unusable from now on.
         let waits = self.leg(leg)?.control.contains(&Kind::ResyncStart);
@@ -241,7 +276,7 @@ impl Volume {
         let request = self.request(id)?;
         request.queued.remove(leg);
         request.sent.put(leg, true);
-        let (chunk, version) = (request.chunk, request.version);
+        let (chunk, version, barrier) = (request.chunk, request.version, request.barriers.contains(leg));
         let message = match request.origin {
             Origin::Round => Message::Flush(id),
             Origin::Rebuild => Message::Read { id, chunk },
@@ -250,6 +285,7 @@ impl Volume {
                 chunk,
                 version,
                 resync: origin == Origin::Copy,
+                barrier,
             },
         };
         Some(Outgoing {
@@ -259,10 +295,14 @@ impl Volume {
         })
     }
 
-    fn next_control(&mut self, leg: LegNumber, conn: Option<u32>) -> Outgoing {
-        let (generation, seen) = (self.generation, self.seen);
+    fn next_control(&mut self, leg: LegNumber, kind: Kind, conn: Option<u32>) -> Outgoing {
+        // What the target has not confirmed may come after it.
+        let under_way = self.requests.iter().filter(|it| it.origin == Origin::Application);
+        let unconfirmed = under_way
+            .filter(|it| it.is_pending(leg))
+            .fold(0, |all, it| all | 1 << it.version);
+        let (generation, seen) = (self.generation, self.seen & !unconfirmed);
         let remote = self.leg_mut(leg);
-        let kind = remote.control.remove(0);
         let mut ends = None;
         let message = match kind {
             Kind::ResyncStart => {

@@ -14,15 +14,18 @@
 //! - what generations say of two copies holds for the acknowledged writes in them, whoever is promoted then;
 //! - what is acknowledged is on the disk, if that counts, and on every target in step; all that are in step are the same;
 //! - every chunk in which two copies may differ is marked, whatever loses its power now, or everything would be copied;
+//! - an asynchronous target lacks no more than the last writes, as many as the limit, and holds none without those that were
+//!   acknowledged before it;
 //! - half a copy says so, and is never used; nothing is overwritten that nobody gave up, and nobody gives way by himself to
 //!   one that has less.
 //!
 //! In the end the faults are over, and `heal` sees whether the machines come together again.
 //!
-//! What was found is told again in `regressions`; what each check is worth is seen in `forgotten` and `scripted`.
+//! What was found is told again in `regressions`, what asynchronous targets do in `far`; what each check is worth is seen in
+//! `forgotten` and `scripted`.
 //!
-//! Not in it, as others look at that: asynchronous legs, disks that are new, writes that are larger than a chunk, flushes of
-//! applications, and what is compared before it is copied.
+//! Not in it, as others look at that: disks that are new, writes that are larger than a chunk, flushes of applications, what
+//! is compared before it is copied, and targets whose disk fails.
 //!
 //! A history that fails prints its seed; `NETRAID_SEED=n cargo test -p netraid_core --test several` repeats it and tells
 //! what happened. `NETRAID_HISTORIES` is how many are tried, `NETRAID_FIRST` the first of them, and `NETRAID_MISTAKE` the
@@ -36,12 +39,14 @@
     reason = "a test fails by panicking, and its modules are nobody else's"
 )]
 
+mod apply;
 mod check;
 mod cluster;
 mod counts;
 mod covered;
 mod dice;
 mod disk;
+mod far;
 mod forgotten;
 mod greet;
 mod heal;
@@ -52,6 +57,7 @@ mod mistake;
 mod net;
 mod node;
 mod operate;
+mod order;
 mod pump;
 mod regressions;
 mod remote;

@@ -51,6 +51,18 @@ mistakes! {
     CopiesBeforeStart,
     /// A write is acknowledged when one of the targets has it.
     AsksOneTarget,
+    /// What a target has not confirmed and the application was told of is not marked when the target is lost.
+    ForgetsTold,
+    /// A copy does not wait for what was acknowledged early.
+    CopiesPassed,
+    /// What begins after an acknowledgement is not sent as such.
+    SendsNoBarrier,
+    /// A target begins what it gets without looking at what is under way.
+    IgnoresBarrier,
+    /// However much a target has not confirmed, more is acknowledged.
+    PassesLimit,
+    /// Without the disk, too, a write is acknowledged before an asynchronous target has it.
+    LagsWithoutDisk,
     /// A disk that was given up is still copied from.
     CopiesFromLost,
     /// What a disk lacks that was given up is acknowledged before that is on record.

@@ -18,6 +18,8 @@ pub enum Message {
         chunk: usize,
         version: Version,
         resync: bool,
+        /// It begins an epoch.
+        barrier: bool,
     },
     Flush(u32),
     Ack(u32),

@@ -2,9 +2,10 @@
 
 //! A machine: what is on its disks, what it does, and, for the observer, what its data contains.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Version};
 use crate::store::Store;
 use crate::volume::Volume;
+use netraid_core::epoch::Gate;
 use netraid_core::generation::Generations;
 use netraid_core::leg::Machine;
 use netraid_core::legs::LegNumber;
@@ -59,6 +60,15 @@ pub struct Own {
     pub open: bool,
 }
 
+/// A write that a target has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
+    pub id: u32,
+    pub chunk: usize,
+    pub version: Version,
+    pub resync: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Target {
     pub conn: Option<u32>,
@@ -66,6 +76,11 @@ pub struct Target {
     pub warm: bool,
     pub pause: bool,
     pub own: Option<Own>,
+    /// Writes at which the disk works.
+    pub under_way: Vec<Arrived>,
+    pub gate: Gate,
+    /// For the observer: the source that it was last in step with.
+    pub life: u32,
     /// What the source held, and before, when it greeted; none once that was taken over.
     pub source_past: Option<(u64, [u64; 8])>,
 }

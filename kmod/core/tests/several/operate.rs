@@ -165,7 +165,7 @@ impl Cluster {
         let (mistake, detaches) = (self.mistake, !self.shape.passes_on);
         let machine = &mut self.nodes[node];
         let mut volume = Volume::source(machine.store.as_ref().unwrap(), None, true);
-        (volume.mistake, volume.detaches) = (mistake, detaches);
+        (volume.mistake, volume.detaches, volume.life) = (mistake, detaches, 1);
         let legs = Vec::new();
         machine.active = Active::Source(Source { volume, legs });
     }

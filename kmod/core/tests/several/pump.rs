@@ -17,7 +17,7 @@ impl Cluster {
         };
         let ended = volume.finish();
         volume.admit();
-        let stranded = volume.stranded;
+        let (stranded, begun, life) = (volume.stranded, std::mem::take(&mut volume.begun), volume.life);
         if self.shape.internal && volume.local.is_gone() && store.lost.is_none() {
             store.lost = Some(Box::new(store.now.clone()));
         }
@@ -27,6 +27,7 @@ impl Cluster {
         for request in ended {
             self.ended(node, &request);
         }
+        begun.into_iter().for_each(|version| self.log.begins(version, life));
         let Some(source) = self.nodes[node].as_source() else {
             return Ok(());
         };
@@ -57,6 +58,8 @@ impl Cluster {
         self.counts.without_disk += u32::from(source.volume.local.is_gone());
         self.counts.acknowledged += 1;
         self.acknowledged |= bit;
+        self.log.is_acknowledged(version);
+        self.lags(node, request);
         self.check_acknowledged(node, request);
     }
 
@@ -78,6 +81,7 @@ impl Cluster {
             Active::Stopped => return Ok(()),
         };
         volume.add(Origin::Application, chunk, version);
+        self.log.add(version, chunk);
         self.next_version += 1;
         self.note(|| format!("{node}: write {version} of chunk {chunk}"));
         self.pump(node)

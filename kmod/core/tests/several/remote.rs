@@ -3,7 +3,9 @@
 //! What a volume knows of a leg.
 
 use crate::net::Message;
+use crate::request::Origin;
 use crate::store::Map;
+use netraid_core::lag::Lag;
 use netraid_core::wire::Kind;
 use std::collections::VecDeque;
 
@@ -35,6 +37,9 @@ pub struct Remote {
     pub copies: u32,
     pub copy_failed: bool,
     pub sending: Option<Outgoing>,
+    /// What the target may lag behind.
+    pub lag: Lag,
+    pub next_seq: u64,
 }
 
 impl Remote {
@@ -53,6 +58,32 @@ impl Remote {
             copies: 0,
             copy_failed: false,
             sending: None,
+            lag: Lag::default(),
+            next_seq: 1,
+        }
+    }
+
+    /// The resync has nothing left to copy: its end goes after what was begun before.
+    pub fn say_done(&mut self) {
+        self.say(Kind::ResyncDone);
+        self.lag.put_fence(self.next_seq);
+    }
+
+    /// The next message without data.
+    pub fn next_control(&mut self) -> Option<Kind> {
+        let kept_back = |kind: &Kind| *kind == Kind::ResyncDone && self.lag.is_fenced();
+        let place = self.control.iter().position(|kind| !kept_back(kind))?;
+        let kind = self.control.remove(place);
+        if kind == Kind::ResyncDone {
+            self.lag.settle();
+        }
+        Some(kind)
+    }
+
+    /// The leg is done with a request, or has given it up.
+    pub fn left(&mut self, origin: Origin, seq: u64) {
+        if origin == Origin::Application {
+            self.lag.end(seq, 1);
         }
     }
 

@@ -3,7 +3,7 @@
 //! One request under way on a volume.
 
 use crate::disk::Version;
-use netraid_core::legs::{LegNumber, LegSet};
+use netraid_core::legs::{LegNumber, LegSet, MAX_LEGS};
 
 /// Who made a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,13 @@ pub struct Request {
     pub queued: LegSet,
     pub sent: LegSet,
     pub stored: LegSet,
+    /// Its sequence number on each leg.
+    pub seqs: [u64; MAX_LEGS],
+    /// The legs that the application does not wait for, and those on which it begins an epoch.
+    pub early: LegSet,
+    pub barriers: LegSet,
+    /// It has ended for the application.
+    pub told: bool,
     /// It may not end before something is on record.
     pub parked: bool,
     pub failed: bool,
@@ -39,6 +46,11 @@ pub struct Request {
 
 impl Request {
     pub fn is_pending(&self, leg: LegNumber) -> bool {
-        self.queued.contains(leg) || self.sent.contains(leg)
+        self.pending().contains(leg)
+    }
+
+    /// The legs that have something to do.
+    pub fn pending(&self) -> LegSet {
+        self.sent.iter().chain(self.queued.iter()).collect()
     }
 }

@@ -135,7 +135,8 @@ impl Cluster {
 
     fn become_source(&mut self, node: usize, mode: StartMode) -> Step<()> {
         let was_target = self.sb(node).role == Role::Target;
-        let (mistake, detaches) = (self.mistake, !self.shape.passes_on);
+        let mistake = self.mistake;
+        self.end_under_way(node);
         let own = match self.nodes[node].target() {
             Some(target) => target.own.take().map(|own| own.volume),
             None if was_target => self.own_marks(node)?,
@@ -155,21 +156,38 @@ impl Cluster {
         let store = machine.store.as_mut().unwrap();
         let mut volume = Volume::source(store, own, known);
         volume.keep_marks(store, rng)?;
-        machine.truth.seen |= machine.truth.paused;
-        self.acknowledged |= machine.truth.paused;
-        (machine.truth.paused, machine.truth.gave_up) = (0, false);
-        if mode != StartMode::Auto {
-            machine.truth.mandate = u8::MAX;
-        }
-        (volume.seen, volume.mistake, volume.detaches) = (machine.truth.seen, mistake, detaches);
+        volume.mistake = mistake;
+        volume.detaches = !self.shape.passes_on;
+        self.observe_source(node, mode, &mut volume);
         let legs = Vec::new();
-        machine.active = Active::Source(Source { volume, legs });
+        self.nodes[node].active = Active::Source(Source { volume, legs });
         self.counts.sources += 1;
         let taken = places::taken(&self.sb(node).peers);
         for leg in taken.iter() {
             self.add_leg(node, leg)?;
         }
         self.pump(node)
+    }
+
+    /// For the observer: what a machine's data contains that becomes the source, and what is given up by that.
+    fn observe_source(&mut self, node: usize, mode: StartMode, volume: &mut Volume) {
+        let truth = &mut self.nodes[node].truth;
+        truth.seen |= truth.paused;
+        self.acknowledged |= truth.paused;
+        (truth.paused, truth.gave_up) = (0, false);
+        if mode != StartMode::Auto {
+            truth.mandate = u8::MAX;
+        }
+        volume.seen = truth.seen;
+        // Who makes an asynchronous target the source gives up what it lacks.
+        let lacks = std::mem::take(&mut self.lagging[node]) & !volume.seen & self.acknowledged;
+        self.counts.left_behind += lacks.count_ones();
+        self.acknowledged &= !lacks;
+        if mode == StartMode::Force {
+            self.force_gives_up(node);
+        }
+        self.lives += 1;
+        volume.life = self.lives;
     }
 
     fn note_target(&mut self, node: usize, yields: bool) -> Step<()> {
@@ -282,6 +300,7 @@ impl Cluster {
     }
 
     pub fn end_target(&mut self, node: usize) {
+        self.end_under_way(node);
         if let Some(conn) = self.nodes[node].target().and_then(|target| target.conn.take()) {
             self.send_source(conn, Message::Bye);
             self.close_target_side(conn);

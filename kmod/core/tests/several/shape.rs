@@ -34,6 +34,8 @@ pub struct Shape {
     pub targets: usize,
     /// The metadata of each machine is on the disk of the mirror, and fails with it.
     pub internal: bool,
+    /// Machines far away; each has a bit. Legs to them from the others are asynchronous, and the other way round.
+    pub far: u8,
     /// The operators want errors of the disk passed on to the application, whoever is in step.
     pub passes_on: bool,
 }
@@ -46,8 +48,14 @@ impl Shape {
             kind: Kind::Plain,
             targets,
             internal: false,
+            far: 0,
             passes_on: false,
         }
+    }
+
+    /// Whether a leg between two machines is asynchronous.
+    pub const fn is_asynchronous(&self, a: usize, b: usize) -> bool {
+        self.far >> a & 1 != self.far >> b & 1
     }
 
     /// Of the history with this number.
@@ -66,6 +74,11 @@ impl Shape {
             },
             targets: if seed / 16 % 4 == 1 { 1 } else { nodes - 1 },
             internal: seed % 5 == 3,
+            far: match seed / 4 % 5 {
+                0 => 0b0010,
+                1 => 0b1100,
+                _ => 0,
+            },
             passes_on: seed % 7 == 5,
         }
     }

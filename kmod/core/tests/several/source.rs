@@ -15,6 +15,9 @@ use netraid_core::meta::{MetaFlags, PeerFlags};
 use netraid_core::state::Role;
 use netraid_core::wire::{HelloFlags, Kind, RefuseCode, Welcome};
 
+/// Writes that an asynchronous target may lack of what was acknowledged.
+pub const LIMIT: u32 = 3;
+
 impl Cluster {
     fn leg(&mut self, node: usize, leg: LegNumber) -> Option<&mut Leg> {
         self.nodes[node].source()?.leg_mut(leg)
@@ -67,7 +70,7 @@ impl Cluster {
             Action::Abandon => volume.abandon(number),
             Action::StartResync => (leg.copying, leg.begins) = (true, true),
             Action::StopResync => leg.copying = false,
-            Action::SendResyncDone => volume.leg_mut(number).say(Kind::ResyncDone),
+            Action::SendResyncDone => volume.leg_mut(number).say_done(),
             Action::SendPause => volume.leg_mut(number).say(Kind::Pause),
             Action::SendResume => volume.leg_mut(number).say(Kind::Resume),
             Action::ArmBackoff
@@ -164,6 +167,7 @@ impl Cluster {
                 let known = self.nodes[node]
                     .source()
                     .is_some_and(|source| source.volume.confirmed(leg, id));
+                self.has_caught_up(node);
                 if !known && self.mistake.is_none() {
                     self.fail(format!("{node}: a confirmation of nothing"));
                 }
@@ -342,8 +346,11 @@ impl Cluster {
             begins: false,
             to,
         };
+        let asynchronous = self.shape.is_asynchronous(node, to);
         if let Some(source) = self.nodes[node].source() {
             source.legs.push((number, leg));
+            let limit = asynchronous.then_some(LIMIT);
+            source.volume.leg_mut(number).lag.set_limit(limit);
         }
         self.fire(node, number, Event::Start)
     }

@@ -7,9 +7,10 @@ use crate::disk::CHUNKS;
 use crate::greet::{hello, target_facts, welcome};
 use crate::mistake::Mistake;
 use crate::net::Message;
-use crate::node::{at, generations, ip, put_address, Active, Own, Target};
+use crate::node::{at, generations, ip, put_address, Active, Arrived, Own, Target};
 use crate::store::Which;
 use crate::volume::Volume;
+use netraid_core::epoch::Gate;
 use netraid_core::generation;
 use netraid_core::handshake::{target_decide, ConnectedSource, Verdict};
 use netraid_core::legs::LegNumber;
@@ -78,6 +79,7 @@ impl Cluster {
     }
 
     fn accept(&mut self, node: usize, conn: u32, source: usize, hello: &Hello) -> Step<()> {
+        self.end_under_way(node);
         // A source that comes again has given its old connection up.
         if let Some(old) = self.nodes[node].target().and_then(|target| target.conn.take()) {
             self.close_target_side(old);
@@ -90,6 +92,7 @@ impl Cluster {
         if let Some(target) = self.nodes[node].target() {
             target.conn = Some(conn);
             target.source_past = Some((hello.generation, hello.history));
+            target.gate = Gate::NEW;
             (target.in_sync, target.warm) = (false, false);
         }
         Ok(())
@@ -129,15 +132,18 @@ impl Cluster {
                 chunk,
                 version,
                 resync,
+                ..
             } => {
                 self.check_overwrite(node, seen_there);
-                let machine = &mut self.nodes[node];
-                machine.disk.write(chunk, version);
-                machine.truth.mixed |= resync;
-                if !resync && version < WRITES {
-                    machine.truth.seen |= 1 << version;
+                self.nodes[node].truth.mixed |= resync;
+                if let Some(target) = self.nodes[node].target() {
+                    target.under_way.push(Arrived {
+                        id,
+                        chunk,
+                        version,
+                        resync,
+                    });
                 }
-                self.send_source(conn, Message::Ack(id));
             }
             Message::Flush(id) => {
                 self.nodes[node].disk.flush();
@@ -148,7 +154,10 @@ impl Cluster {
                 self.send_source(conn, Message::ReadReply { id, version });
             }
             Message::ResyncStart(generation) => self.resync_start(node, seen_there, generation)?,
-            Message::ResyncDone { generation, seen } => self.resync_done(node, conn, generation, seen | seen_there)?,
+            Message::ResyncDone { generation, seen } => {
+                self.check_overwrite(node, seen | seen_there);
+                self.resync_done(node, conn, generation, seen)?;
+            }
             Message::Pause => self.pause_here(node, conn)?,
             Message::Resume => self.resume_here(node, conn)?,
             Message::Bye => self.target_loses(node, true),
@@ -198,8 +207,9 @@ impl Cluster {
     }
 
     fn resync_done(&mut self, node: usize, conn: u32, generation: u64, seen: u128) -> Step<()> {
-        self.check_overwrite(node, seen);
         self.nodes[node].disk.flush();
+        let life = self.conn(conn).map_or(node, |conn| conn.source);
+        let life = self.nodes[life].as_source().map_or(0, |source| source.volume.life);
         let gone = MetaFlags::INCONSISTENT
             .with(MetaFlags::YIELDED, true)
             .with(MetaFlags::SPLIT_BRAIN, true)
@@ -233,7 +243,7 @@ impl Cluster {
         }
         noted?;
         if let Some(target) = self.nodes[node].target() {
-            (target.in_sync, target.pause) = (true, false);
+            (target.in_sync, target.pause, target.life) = (true, false, life);
         }
         self.forget(node)?;
         let to = Kind::ResyncDone;

@@ -75,6 +75,9 @@ pub struct Volume {
     /// live before have it, or were lost, and nobody goes live any more. The application is told of an error all the same
     /// where that is not so.
     pub stranded: bool,
+    /// For the observer: the writes that have begun since he looked, and which of all sources this is.
+    pub begun: Vec<Version>,
+    pub life: u32,
     /// For the observer: the writes that the device contains.
     pub seen: u128,
     pub mistake: Option<Mistake>,
@@ -106,6 +109,8 @@ impl Volume {
             changes: 0,
             lazily: false,
             stranded: false,
+            begun: Vec::new(),
+            life: 0,
             seen: 0,
             mistake: None,
             next_id: 1,
@@ -229,10 +234,11 @@ impl Volume {
         self.requests.iter_mut().find(|request| request.id == id)
     }
 
+    /// Whether a chunk is in use, be it by what was acknowledged before all have it: what is copied must not be older.
     pub fn is_used(&self, chunk: usize) -> bool {
-        self.requests
-            .iter()
-            .any(|it| it.origin != Origin::Round && it.chunk == chunk)
+        let passes = self.mistake == Some(Mistake::CopiesPassed);
+        let used = |it: &&Request| it.origin != Origin::Round && !(passes && it.told);
+        self.requests.iter().filter(used).any(|it| it.chunk == chunk)
     }
 
     pub fn add(&mut self, origin: Origin, chunk: usize, version: Version) -> u32 {
@@ -250,6 +256,10 @@ impl Volume {
             queued: LegSet::NONE,
             sent: LegSet::NONE,
             stored: LegSet::NONE,
+            seqs: [0; MAX_LEGS],
+            early: LegSet::NONE,
+            barriers: LegSet::NONE,
+            told: false,
             parked: false,
             failed: false,
         });
@@ -259,9 +269,13 @@ impl Volume {
     /// Hands a request to legs.
     pub fn queue(&mut self, id: u32, legs: LegSet) {
         for leg in legs.iter() {
-            self.leg_mut(leg).queue.push_back(id);
+            let remote = self.leg_mut(leg);
+            remote.queue.push_back(id);
+            let seq = remote.next_seq;
+            remote.next_seq += 1;
             if let Some(request) = self.request(id) {
                 request.queued.put(leg, true);
+                request.seqs[leg.index()] = seq;
             }
         }
     }
@@ -271,7 +285,9 @@ impl Volume {
         for index in 0..self.requests.len() {
             let Request { chunk, waiting, .. } = self.requests[index];
             let before = &self.requests[..index];
-            let overlaps = before.iter().any(|it| it.origin != Origin::Round && it.chunk == chunk);
+            // A target keeps the order of what was acknowledged before it has it.
+            let ahead = |it: &&Request| it.origin != Origin::Round && !it.told;
+            let overlaps = before.iter().filter(ahead).any(|it| it.chunk == chunk);
             if waiting && !overlaps {
                 self.begin(index);
             }
@@ -295,8 +311,25 @@ impl Volume {
         let request = &mut self.requests[index];
         request.waiting = false;
         request.local = course != Course::Legs && !other && !skips;
+        self.begun.push(request.version);
         let live = self.live();
+        self.lag_behind(id, live, course == Course::Both);
         self.queue(id, live);
+    }
+
+    /// Decides which legs the application does not wait for. `counts`: the local disk has the data that they lack.
+    fn lag_behind(&mut self, id: u32, legs: LegSet, counts: bool) {
+        let mistake = self.mistake;
+        for leg in legs.iter() {
+            let lag = &mut self.leg_mut(leg).lag;
+            let begun = lag.begin(1, counts);
+            let passes = mistake == Some(Mistake::PassesLimit) && lag.is_asynchronous();
+            let barrier = begun.barrier && mistake != Some(Mistake::SendsNoBarrier);
+            if let Some(request) = self.request(id) {
+                request.early.put(leg, begun.early || passes);
+                request.barriers.put(leg, barrier);
+            }
+        }
     }
 
     /// Whether a change of a chunk may begin: all that has to be on record before is.
