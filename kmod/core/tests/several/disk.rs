@@ -2,6 +2,7 @@
 
 //! A disk with a cache that a power cut empties in part.
 
+use crate::cluster::WRITES;
 use crate::rng::Rng;
 
 /// Chunks of a disk.
@@ -38,6 +39,13 @@ impl Disk {
     pub fn read(&self, chunk: usize) -> Version {
         let chunk = &self.chunks[chunk];
         *chunk.cached.last().unwrap_or(&chunk.durable)
+    }
+
+    /// The writes of applications that are on it; each has a bit.
+    pub fn writes(&self) -> u128 {
+        let there = (0..CHUNKS).map(|chunk| self.read(chunk));
+        let writes = there.filter(|version| *version < WRITES);
+        writes.fold(0, |all, version| all | 1 << version)
     }
 
     pub fn write(&mut self, chunk: usize, version: Version) {

@@ -2,8 +2,7 @@
 
 //! The target: whom it accepts, and what it does with what it gets.
 
-use crate::cluster::{Cluster, Step, WRITES};
-use crate::disk::CHUNKS;
+use crate::cluster::{Cluster, Step};
 use crate::greet::{hello, target_facts, welcome};
 use crate::mistake::Mistake;
 use crate::net::Message;
@@ -232,11 +231,9 @@ impl Cluster {
         };
         if self.sb(node).current == generation && !self.nodes[node].has(MetaFlags::INCONSISTENT) {
             // What it confirmed before the resync began, and is still under way at the source, is not in what that says.
-            let there = (0..CHUNKS).map(|chunk| self.nodes[node].disk.read(chunk));
-            let there = there
-                .filter(|version| *version < WRITES)
-                .fold(0, |all, version| all | 1 << version);
-            let truth = &mut self.nodes[node].truth;
+            let machine = &mut self.nodes[node];
+            let there = machine.disk.writes();
+            let truth = &mut machine.truth;
             truth.seen |= seen | there;
             (truth.mixed, truth.gave_up, truth.paused, truth.mandate) = (false, false, 0, 0);
             self.counts.done += 1;
