@@ -214,7 +214,9 @@ impl Cluster {
             Active::Stopped => machine.disk.crash(&mut self.rng),
         }
         // What was under way may be there, or not.
-        machine.truth.seen |= machine.disk.writes();
+        if machine.is_usable() {
+            machine.truth.seen |= machine.disk.writes();
+        }
         if let Some(store) = &mut machine.store {
             // What is left on a disk that was given up is no loss.
             machine.truth.gave_up |= store.lost.is_some();
