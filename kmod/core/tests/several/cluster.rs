@@ -31,6 +31,8 @@ pub struct Cluster {
     pub conns: Vec<Conn>,
     /// Pairs of machines between which nothing passes.
     pub cut: Vec<(usize, usize)>,
+    /// Nobody flushes by himself.
+    pub unflushed: bool,
     /// What one machine sends to another arrives later.
     pub held: Vec<(usize, usize)>,
     /// Writes that were acknowledged to an application.
@@ -80,6 +82,7 @@ impl Cluster {
             nodes,
             conns: Vec::new(),
             cut: Vec::new(),
+            unflushed: false,
             held: Vec::new(),
             acknowledged: 0,
             lagging: vec![0; shape.nodes],

@@ -5,7 +5,7 @@
 
 use crate::cluster::Cluster;
 use crate::disk::{Version, CHUNKS};
-use crate::greet::{hello, source_facts, target_facts, welcome};
+use crate::greet::{hello, source_facts, target_facts, welcome, Tells};
 use crate::node::{Active, Node};
 use crate::request::{Origin, Request};
 use crate::roles::prospect;
@@ -16,7 +16,7 @@ use netraid_core::handshake::{source_decide, target_decide, Agreement, Copying, 
 use netraid_core::legs::{LegNumber, LegSet, MAX_LEGS};
 use netraid_core::meta::{MetaFlags, Superblock};
 use netraid_core::state::Role;
-use netraid_core::wire::{HelloFlags, Welcome};
+use netraid_core::wire::{HelloFlags, Id, Welcome};
 
 /// One side of a pair, in operation or as it would be after a power cut now.
 #[derive(Clone, Copy)]
@@ -49,6 +49,11 @@ impl Side<'_> {
             Active::Stopped => None,
         };
         volume.into_iter().flat_map(|volume| volume.requests.iter())
+    }
+
+    /// What it was sent of late, as it would tell a source; forgotten with a power cut.
+    fn recent(&self, source: &Id) -> Option<u64> {
+        self.node.recent_for(source).filter(|_| !self.crashed)
     }
 
     /// Its own marks as it would tell them as a target.
@@ -115,12 +120,21 @@ impl Greeter<'_> {
         bind(&mut theirs, self.side.number, &hello);
         let instance = if target.crashed { [8; 16] } else { target.node.instance };
         let own = target.own();
-        let welcome = welcome(&theirs, Role::Target, own != 0, instance, &hello);
+        let recent = target.recent(&hello.node_uuid);
+        let tells = Tells {
+            map: own != 0,
+            recent: recent.is_some(),
+        };
+        let welcome = welcome(&theirs, Role::Target, tells, instance, &hello);
         let agreement = self.agree(&welcome)?;
         if agreement.copying == Copying::Everything {
             return None;
         }
-        let told = if agreement.merge_map { own } else { 0 };
+        let told = if agreement.merge_map {
+            own | recent.unwrap_or(0)
+        } else {
+            0
+        };
         let distrusted = if agreement.distrust { self.volume.intents() } else { 0 };
         Some(self.volume.missed(self.place) | distrusted | told)
     }

@@ -57,7 +57,10 @@ impl Cluster {
                 }
                 let rounds = cluster.rng.one_in(3) && cluster.nodes[node].volume().is_some();
                 if rounds {
-                    cluster.round(node)?;
+                    cluster.tell_settled(node)?;
+                    if !cluster.unflushed {
+                        cluster.round(node)?;
+                    }
                 }
                 Ok(rounds)
             }),

@@ -32,12 +32,6 @@ fn lag(cluster: &mut Cluster, chunks: &[usize]) {
     assert_eq!(cluster.lagging[2].count_ones() as usize, chunks.len());
 }
 
-/// What the source has sent to a machine does not arrive.
-fn lose(cluster: &mut Cluster, to: usize) {
-    let ways = cluster.conns.iter_mut().filter(|conn| conn.target == to);
-    ways.for_each(|conn| conn.to_target.clear());
-}
-
 /// Fails where two machines do not hold the same.
 fn are_same(cluster: &Cluster, a: usize, b: usize) {
     for chunk in 0..crate::disk::CHUNKS {
@@ -71,7 +65,7 @@ fn a_target_far_away_takes_over_without_the_last_writes_and_the_others_become_it
     told(|cluster| {
         cluster.has_written(0, &[4, 5]);
         lag(cluster, &[0, 1, 2]);
-        lose(cluster, 2);
+        cluster.lose(2);
         cluster.crash(0);
         cluster.calm();
         assert!(cluster.begin(2, StartMode::Source), "{}", cluster.trace.join("\n"));
@@ -100,7 +94,7 @@ fn a_target_far_away_takes_over_without_the_last_writes_and_the_others_become_it
 fn what_a_target_far_away_had_not_confirmed_is_marked_when_its_source_comes_back() {
     told(|cluster| {
         lag(cluster, &[0, 1]);
-        lose(cluster, 2);
+        cluster.lose(2);
         let everything = cluster.counts.everything;
         cluster.crash(0);
         cluster.held.clear();

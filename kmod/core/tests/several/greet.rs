@@ -59,7 +59,11 @@ pub fn source_facts(sb: &Superblock, place: LegNumber, welcome: &Welcome, paused
         is_new: false,
         paused,
         full: peer.flags.contains(PeerFlags::FULL),
-        recent: 0,
+        recent: if peer.flags.contains(PeerFlags::RECENT) {
+            peer.base
+        } else {
+            0
+        },
         unknown: peer.flags.contains(PeerFlags::UNKNOWN),
     }
 }
@@ -83,8 +87,17 @@ pub fn target_facts(sb: &Superblock, role: Role, hello: &Hello) -> TargetFacts {
     }
 }
 
+/// What a target can tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tells {
+    /// What it wrote itself.
+    pub map: bool,
+    /// What it was sent of late.
+    pub recent: bool,
+}
+
 /// How a machine stands, for a source or one who asks.
-pub fn welcome(sb: &Superblock, role: Role, has_map: bool, instance: Id, hello: &Hello) -> Welcome {
+pub fn welcome(sb: &Superblock, role: Role, tells: Tells, instance: Id, hello: &Hello) -> Welcome {
     let mine = generations(sb, &hello.node_uuid);
     let flags = [
         (WelcomeFlags::INCONSISTENT, MetaFlags::INCONSISTENT),
@@ -101,7 +114,8 @@ pub fn welcome(sb: &Superblock, role: Role, has_map: bool, instance: Id, hello: 
         version_minor: VERSION_MINOR,
         flags: said
             .with(WelcomeFlags::FRESH, mine.current == 0)
-            .with(WelcomeFlags::HAS_MAP, has_map),
+            .with(WelcomeFlags::HAS_MAP, tells.map)
+            .with(WelcomeFlags::RECENT, tells.recent),
         features: 0,
         node_uuid: sb.node_uuid,
         instance,

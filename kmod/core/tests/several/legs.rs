@@ -11,6 +11,7 @@ use crate::rng::Rng;
 use crate::volume::{bit, Step, Volume};
 use netraid_core::legs::{LegNumber, LegSet};
 use netraid_core::local::{Event, Verdict};
+use netraid_core::recent::Marker;
 use netraid_core::request::Due;
 use netraid_core::wire::Kind;
 
@@ -55,7 +56,7 @@ impl Volume {
         let remote = self.leg_mut(leg);
         remote.live = true;
         (remote.in_step, remote.complete) = (false, false);
-        remote.draining = false;
+        (remote.marker, remote.draining) = (Marker::NEW, false);
         remote.lag.connect();
         remote.changes += 1;
         let same = remote.theirs == generation && !parting;
@@ -74,6 +75,7 @@ impl Volume {
         remote.live = false;
         (remote.in_step, remote.complete) = (false, false);
         remote.lag.drop_fence();
+        remote.control.retain(|kind| *kind != Kind::Settled);
         remote.changes += 1;
         if every_chunk {
             remote.dirty.set_all();
@@ -301,7 +303,7 @@ impl Volume {
         let unconfirmed = under_way
             .filter(|it| it.is_pending(leg))
             .fold(0, |all, it| all | 1 << it.version);
-        let (generation, seen) = (self.generation, self.seen & !unconfirmed);
+        let (generation, seen, entered) = (self.generation, self.seen & !unconfirmed, self.entered);
         let remote = self.leg_mut(leg);
         let mut ends = None;
         let message = match kind {
@@ -317,6 +319,10 @@ impl Volume {
                 self.steps[leg.index()] = Step::Together;
                 ends = Some(generation);
                 Message::ResyncDone { generation, seen }
+            }
+            Kind::Settled => {
+                let (number, settled) = remote.marker.send(entered);
+                Message::Settled { number, settled }
             }
             Kind::Pause => Message::Pause,
             Kind::Resume => Message::Resume,

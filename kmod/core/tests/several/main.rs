@@ -59,6 +59,7 @@ mod node;
 mod operate;
 mod order;
 mod pump;
+mod recent;
 mod regressions;
 mod remote;
 mod request;

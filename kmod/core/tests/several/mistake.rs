@@ -63,6 +63,16 @@ mistakes! {
     PassesLimit,
     /// Without the disk, too, a write is acknowledged before an asynchronous target has it.
     LagsWithoutDisk,
+    /// It is told that something is settled before all that was begun has ended.
+    SettlesEarly,
+    /// It is told that something is settled although it is not known what one of the targets holds.
+    SettlesUnknown,
+    /// A target that becomes source does not make durable what it was sent.
+    PromotesUnflushed,
+    /// A target that gets another source does not make durable what the one before had sent it.
+    BindsUnflushed,
+    /// Without the disk a target that is not in step goes on getting what is written.
+    FeedsHalfCopies,
     /// A disk that was given up is still copied from.
     CopiesFromLost,
     /// What a disk lacks that was given up is acknowledged before that is on record.

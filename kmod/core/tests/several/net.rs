@@ -37,6 +37,11 @@ pub enum Message {
         generation: u64,
         seen: u128,
     },
+    /// A mark, and the one before which all is settled, 0 for nothing.
+    Settled {
+        number: u64,
+        settled: u64,
+    },
     Pause,
     Resume,
     Reply {

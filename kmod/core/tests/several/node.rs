@@ -3,6 +3,7 @@
 //! A machine: what is on its disks, what it does, and, for the observer, what its data contains.
 
 use crate::disk::{Disk, Version};
+use crate::recent::RecentMap;
 use crate::store::Store;
 use crate::volume::Volume;
 use netraid_core::epoch::Gate;
@@ -79,6 +80,9 @@ pub struct Target {
     /// Writes at which the disk works.
     pub under_way: Vec<Arrived>,
     pub gate: Gate,
+    /// What it was sent of late; and whether it tells the source that.
+    pub recent: Option<RecentMap>,
+    pub tells_recent: bool,
     /// For the observer: the source that it was last in step with.
     pub life: u32,
     /// What the source held, and before, when it greeted; none once that was taken over.

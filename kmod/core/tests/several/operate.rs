@@ -164,7 +164,7 @@ impl Cluster {
         self.format(node, Role::Source, self.shape.kind.flags());
         let (mistake, detaches) = (self.mistake, !self.shape.passes_on);
         let machine = &mut self.nodes[node];
-        let mut volume = Volume::source(machine.store.as_ref().unwrap(), None, true);
+        let mut volume = Volume::source(machine.store.as_ref().unwrap(), None, true, None);
         (volume.mistake, volume.detaches, volume.life) = (mistake, detaches, 1);
         let legs = Vec::new();
         machine.active = Active::Source(Source { volume, legs });

@@ -6,6 +6,7 @@ use crate::net::Message;
 use crate::request::Origin;
 use crate::store::Map;
 use netraid_core::lag::Lag;
+use netraid_core::recent::Marker;
 use netraid_core::wire::Kind;
 use std::collections::VecDeque;
 
@@ -37,6 +38,8 @@ pub struct Remote {
     pub copies: u32,
     pub copy_failed: bool,
     pub sending: Option<Outgoing>,
+    /// What the target was told of what is settled.
+    pub marker: Marker,
     /// What the target may lag behind.
     pub lag: Lag,
     pub next_seq: u64,
@@ -58,6 +61,7 @@ impl Remote {
             copies: 0,
             copy_failed: false,
             sending: None,
+            marker: Marker::NEW,
             lag: Lag::default(),
             next_seq: 1,
         }

@@ -32,6 +32,8 @@ pub struct Request {
     pub queued: LegSet,
     pub sent: LegSet,
     pub stored: LegSet,
+    /// How many requests of applications had been entered with it.
+    pub number: u64,
     /// Its sequence number on each leg.
     pub seqs: [u64; MAX_LEGS],
     /// The legs that the application does not wait for, and those on which it begins an epoch.

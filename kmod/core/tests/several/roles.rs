@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::volume::Volume;
 use netraid_core::generation;
 use netraid_core::leg::State;
-use netraid_core::legs::LegNumber;
+use netraid_core::legs::{LegNumber, LegSet};
 use netraid_core::meta::{places, MetaFlags, PeerFlags, Superblock};
 use netraid_core::name::Name;
 use netraid_core::ownership::{start_decide, StartFacts, StartMode, StartPlan};
@@ -52,7 +52,7 @@ pub fn prospect(store: &Store, mistake: Option<Mistake>) -> (Store, Volume) {
         .filter(|own| own.own_words() != 0 && store.tells());
     note_source(&mut store.now.sb, own.is_some(), u64::MAX - 1, mistake);
     let known = !was_target || mistake == Some(Mistake::BelievesOldMaps);
-    let volume = Volume::source(&store, own, known);
+    let volume = Volume::source(&store, own, known, None);
     (store, volume)
 }
 
@@ -137,6 +137,8 @@ impl Cluster {
         let was_target = self.sb(node).role == Role::Target;
         let mistake = self.mistake;
         self.end_under_way(node);
+        let recent = self.nodes[node].target().and_then(|target| target.recent.take());
+        let recent = recent.filter(|recent| recent.counts() && self.store(node).has_maps());
         let own = match self.nodes[node].target() {
             Some(target) => target.own.take().map(|own| own.volume),
             None if was_target => self.own_marks(node)?,
@@ -144,7 +146,7 @@ impl Cluster {
         };
         self.nodes[node].active = Active::Stopped;
         self.nodes[node].waiting = false;
-        if was_target {
+        if was_target && mistake != Some(Mistake::PromotesUnflushed) {
             // What a source had confirmed here is in no log of intents of this machine: a power cut must not take it back.
             self.nodes[node].disk.flush();
         }
@@ -154,8 +156,15 @@ impl Cluster {
         let Self { nodes, rng, .. } = self;
         let machine = &mut nodes[node];
         let store = machine.store.as_mut().unwrap();
-        let mut volume = Volume::source(store, own, known);
+        let known_legs = own
+            .as_ref()
+            .map_or(LegSet::of(LegNumber::FIRST), |own| own.those(|_| true));
+        let mut volume = Volume::source(store, own, known, recent.as_ref().map(|recent| recent.word(0)));
         volume.keep_marks(store, rng)?;
+        if recent.is_some() {
+            let others = places::taken(&store.now.sb.peers).without(known_legs);
+            volume.rely_on_recent(others, store)?;
+        }
         volume.mistake = mistake;
         volume.detaches = !self.shape.passes_on;
         self.observe_source(node, mode, &mut volume);

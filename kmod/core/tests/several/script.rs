@@ -66,6 +66,12 @@ impl Cluster {
         self.calm();
     }
 
+    /// What is on its way to a machine does not arrive.
+    pub fn lose(&mut self, to: usize) {
+        let ways = self.conns.iter_mut().filter(|conn| conn.target == to);
+        ways.for_each(|conn| conn.to_target.clear());
+    }
+
     /// An application writes a chunk.
     pub fn writes(&mut self, node: usize, chunk: usize) {
         assert_eq!(self.write(node, chunk), Ok(()));

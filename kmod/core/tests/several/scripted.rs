@@ -192,3 +192,101 @@ fn a_disk_that_is_rebuilt_gets_what_is_written_meanwhile() {
         cluster.has_written(0, &[0]);
     });
 }
+
+/// Two targets, the first of which knows where the other one is, and both of which were told what is settled.
+fn promise(cluster: &mut Cluster) {
+    assert_eq!(cluster.extend(1, 2), Ok(true));
+    cluster.has_written(0, &[5]);
+    let promises = |node: usize| {
+        let recent = cluster.nodes[node]
+            .as_target()
+            .and_then(|target| target.recent.as_ref());
+        recent.is_some_and(netraid_core::recent::Recent::counts)
+    };
+    assert!(promises(1) && promises(2), "{}", cluster.trace.join("\n"));
+}
+
+/// The first target gets a write, and the second one never does.
+fn send_to_one(cluster: &mut Cluster) {
+    cluster.held.push((0, 2));
+    cluster.writes(0, 3);
+    cluster.wait_for(|it| it.nodes[1].disk.read(3) < 100);
+}
+
+/// The source is gone, the first target takes its place, and the other one becomes its target.
+fn succeed(cluster: &mut Cluster) {
+    cluster.lose(2);
+    cluster.crash(0);
+    cluster.restore();
+    let everything = cluster.counts.everything;
+    cluster.begin(1, StartMode::Source);
+    cluster.calm();
+    if cluster.broken.is_none() {
+        assert!(cluster.is_together(1, 2), "{}", cluster.trace.join("\n"));
+        assert_eq!(
+            cluster.counts.everything, everything,
+            "a promise is worth a needless copy"
+        );
+    }
+}
+
+/// Covers: S109, S110.
+#[test]
+fn what_was_begun_is_settled_only_when_it_has_ended() {
+    needs(Mistake::SettlesEarly, |cluster| {
+        promise(cluster);
+        send_to_one(cluster);
+        cluster.calm();
+        succeed(cluster);
+    });
+}
+
+/// Of one that is away it is not known what it holds.
+///
+/// Covers: S109, S110.
+#[test]
+fn nothing_is_settled_as_long_as_a_target_is_away_that_may_have_been_in_step() {
+    needs(Mistake::SettlesUnknown, |cluster| {
+        promise(cluster);
+        send_to_one(cluster);
+        cluster.lose(2);
+        cluster.crash(0);
+        cluster.separate(0, 2);
+        cluster.calm();
+        cluster.boot(0);
+        cluster.calm();
+        if cluster.nodes[0].role() != Role::Source {
+            cluster.begin(0, StartMode::Force);
+        }
+        assert!(
+            cluster.broken.is_some() || cluster.is_together(0, 1),
+            "{}",
+            cluster.trace.join("\n")
+        );
+        succeed(cluster);
+    });
+}
+
+/// What all have got and none has made durable is in nobody's map.
+fn is_made_durable(mistake: Mistake, who: usize) {
+    needs(mistake, |cluster| {
+        promise(cluster);
+        cluster.unflushed = true;
+        cluster.has_written(0, &[3]);
+        succeed(cluster);
+        cluster.crash(who);
+        cluster.calm();
+    });
+}
+
+/// Covers: S110.
+#[test]
+fn a_target_that_becomes_source_makes_durable_what_it_was_sent() {
+    is_made_durable(Mistake::PromotesUnflushed, 1);
+}
+
+/// Covers: S110.
+#[test]
+fn a_target_that_gets_another_source_makes_durable_what_it_was_sent() {
+    is_made_durable(Mistake::BindsUnflushed, 2);
+}

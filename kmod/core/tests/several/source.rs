@@ -13,7 +13,7 @@ use netraid_core::leg::{Action, Event, Greeting, Machine, State};
 use netraid_core::legs::LegNumber;
 use netraid_core::meta::{MetaFlags, PeerFlags};
 use netraid_core::state::Role;
-use netraid_core::wire::{HelloFlags, Kind, RefuseCode, Welcome};
+use netraid_core::wire::{HelloFlags, Kind, RefuseCode, Welcome, WelcomeFlags};
 
 /// Writes that an asynchronous target may lack of what was acknowledged.
 pub const LIMIT: u32 = 3;
@@ -199,6 +199,8 @@ impl Cluster {
                 if let Some((volume, _, store)) = self.nodes[node].volume() {
                     volume.leg_mut(leg).dirty.merge(0, std::iter::once(word));
                     volume.keep_marks(store, rng)?;
+                    // Together with that the marks are all it misses.
+                    store.change(|sb| sb.peers[leg.index()].flags.set(PeerFlags::RECENT, false))?;
                 }
                 Event::MapDone
             }
@@ -294,11 +296,15 @@ impl Cluster {
             volume.distrust(leg);
         }
         volume.keep_marks(store, rng)?;
+        // Half of what it misses is marked, and it tells the other half.
+        let is_half = agreement.copying == Copying::Marked && welcome.flags.contains(WelcomeFlags::RECENT);
         store.change(|sb| {
             let peer = &mut sb.peers[leg.index()];
-            if peer.uuid != welcome.node_uuid {
+            if peer.uuid != welcome.node_uuid && !(is_half && peer.flags.contains(PeerFlags::RECENT)) {
                 peer.base = 0;
             }
+            let recent = is_half && peer.flags.contains(PeerFlags::RECENT);
+            peer.flags.set(PeerFlags::RECENT, recent);
             peer.uuid = welcome.node_uuid;
             peer.instance = welcome.instance;
             // What it misses is marked now.

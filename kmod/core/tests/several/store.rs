@@ -165,6 +165,13 @@ impl Store {
         map
     }
 
+    /// The map of a leg that misses at most these chunks.
+    pub fn at_most(&self, word: u64) -> Map {
+        let mut map = map(0, self.has_maps());
+        map.merge(0, std::iter::once(word));
+        map
+    }
+
     /// Whether a machine has something to tell as a target. Without maps only one does that may have written something.
     pub fn tells(&self) -> bool {
         let sb = &self.now.sb;

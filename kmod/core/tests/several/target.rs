@@ -3,12 +3,13 @@
 //! The target: whom it accepts, and what it does with what it gets.
 
 use crate::cluster::{Cluster, Step};
-use crate::greet::{hello, target_facts, welcome};
+use crate::greet::{hello, target_facts, welcome, Tells};
 use crate::mistake::Mistake;
 use crate::net::Message;
 use crate::node::{at, generations, ip, put_address, Active, Arrived, Own, Target};
+use crate::recent::RecentMap;
 use crate::store::Which;
-use crate::volume::Volume;
+use crate::volume::{bit, Volume};
 use netraid_core::epoch::Gate;
 use netraid_core::generation;
 use netraid_core::handshake::{target_decide, ConnectedSource, Verdict};
@@ -83,15 +84,23 @@ impl Cluster {
         if let Some(old) = self.nodes[node].target().and_then(|target| target.conn.take()) {
             self.close_target_side(old);
         }
+        if self.sb(node).peers[0].uuid != hello.node_uuid && self.mistake != Some(Mistake::BindsUnflushed) {
+            // The log of intents that holds what may not be durable is that of the source before.
+            self.nodes[node].disk.flush();
+        }
         self.store(node).change(|sb| bind(sb, source, hello))?;
         let instance = self.nodes[node].instance;
-        let has_map = self.nodes[node].as_target().is_some_and(|target| target.own.is_some());
-        let welcome = welcome(self.sb(node), Role::Target, has_map, instance, hello);
+        let tells = Tells {
+            map: self.nodes[node].as_target().is_some_and(|target| target.own.is_some()),
+            recent: self.nodes[node].recent_for(&hello.node_uuid).is_some(),
+        };
+        let welcome = welcome(self.sb(node), Role::Target, tells, instance, hello);
+        self.remember(node);
         self.send_source(conn, Message::Welcome(Box::new(welcome)));
         if let Some(target) = self.nodes[node].target() {
             target.conn = Some(conn);
             target.source_past = Some((hello.generation, hello.history));
-            target.gate = Gate::NEW;
+            (target.gate, target.tells_recent) = (Gate::NEW, tells.recent);
             (target.in_sync, target.warm) = (false, false);
         }
         Ok(())
@@ -136,6 +145,9 @@ impl Cluster {
                 self.check_overwrite(node, seen_there);
                 self.nodes[node].truth.mixed |= resync;
                 if let Some(target) = self.nodes[node].target() {
+                    if let Some(recent) = &mut target.recent {
+                        recent.touch(bit(chunk));
+                    }
                     target.under_way.push(Arrived {
                         id,
                         chunk,
@@ -156,6 +168,10 @@ impl Cluster {
             Message::ResyncDone { generation, seen } => {
                 self.check_overwrite(node, seen | seen_there);
                 self.resync_done(node, conn, generation, seen)?;
+            }
+            Message::Settled { number, settled } => {
+                let recent = self.nodes[node].target().and_then(|target| target.recent.as_mut());
+                recent.into_iter().for_each(|recent| recent.mark(number, settled));
             }
             Message::Pause => self.pause_here(node, conn)?,
             Message::Resume => self.resume_here(node, conn)?,
@@ -207,8 +223,9 @@ impl Cluster {
 
     fn resync_done(&mut self, node: usize, conn: u32, generation: u64, seen: u128) -> Step<()> {
         self.nodes[node].disk.flush();
-        let life = self.conn(conn).map_or(node, |conn| conn.source);
-        let life = self.nodes[life].as_source().map_or(0, |source| source.volume.life);
+        let source = self.conn(conn).map_or(node, |conn| conn.source);
+        let uuid = self.nodes[source].uuid;
+        let life = self.nodes[source].as_source().map_or(0, |source| source.volume.life);
         let gone = MetaFlags::INCONSISTENT
             .with(MetaFlags::YIELDED, true)
             .with(MetaFlags::SPLIT_BRAIN, true)
@@ -241,6 +258,7 @@ impl Cluster {
         noted?;
         if let Some(target) = self.nodes[node].target() {
             (target.in_sync, target.pause, target.life) = (true, false, life);
+            target.recent.iter_mut().for_each(|recent| recent.in_step(uuid));
         }
         self.forget(node)?;
         let to = Kind::ResyncDone;
@@ -257,6 +275,8 @@ impl Cluster {
             target.pause = true;
             self.counts.pauses += 1;
             if usable {
+                // What is written here from now on no other target is sent.
+                target.recent.iter_mut().for_each(RecentMap::forget);
                 // What an earlier pause left to be told is kept.
                 let own = target.own.take().map(|own| own.volume);
                 target.own = Some(Own {
@@ -284,6 +304,9 @@ impl Cluster {
             own.front = false;
             own.volume.own_words()
         });
+        let target = self.nodes[node].as_target().filter(|target| target.tells_recent);
+        let recent = target.and_then(|target| Some(target.recent.as_ref()?.word(0)));
+        let words = words | recent.unwrap_or(0);
         self.store(node)
             .change(|sb| sb.peers[0].flags.set(PeerFlags::PAUSED, false))?;
         if let Some(target) = self.nodes[node].target() {
@@ -327,7 +350,7 @@ impl Cluster {
         let ask = hello(node, &self.nodes[node], self.sb(node), place, HelloFlags::ASK);
         match target_decide(&target_facts(self.sb(to), role, &ask), &ask) {
             Ok(Verdict::Tell) => {
-                let answer = welcome(self.sb(to), role, false, machine.instance, &ask);
+                let answer = welcome(self.sb(to), role, Tells::default(), machine.instance, &ask);
                 Heard::Answer(Answer {
                     node: answer.node_name,
                     role: answer.role,

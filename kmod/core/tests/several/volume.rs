@@ -67,6 +67,8 @@ pub struct Volume {
     pub requests: Vec<Request>,
     pub round: Option<Round>,
     pub rebuild: Rebuild,
+    /// How many requests of applications there have been.
+    pub entered: u64,
     /// Counts how often a leg was added or taken away.
     pub changes: u64,
     pub lazily: bool,
@@ -106,6 +108,7 @@ impl Volume {
             requests: Vec::new(),
             round: None,
             rebuild: Rebuild::default(),
+            entered: 0,
             changes: 0,
             lazily: false,
             stranded: false,
@@ -135,7 +138,8 @@ impl Volume {
     }
 
     /// For a source, whose role is on record. `known`: the maps say what each target misses.
-    pub fn source(store: &Store, own: Option<Self>, known: bool) -> Self {
+    /// `recent`: what this machine was sent of late as a target.
+    pub fn source(store: &Store, own: Option<Self>, known: bool, recent: Option<u64>) -> Self {
         let sb = &store.now.sb;
         let legs = places::taken(&sb.peers);
         let first = LegSet::of(LegNumber::FIRST);
@@ -143,7 +147,7 @@ impl Volume {
         volume.generation = sb.current;
         for leg in legs.iter() {
             if volume.leg(leg).is_none() {
-                volume.add_leg(leg, store.unknown());
+                volume.add_leg(leg, recent.map_or_else(|| store.unknown(), |word| store.at_most(word)));
             }
         }
         if !legs.is_empty() && !legs.contains(LegNumber::FIRST) {
@@ -244,6 +248,7 @@ impl Volume {
     pub fn add(&mut self, origin: Origin, chunk: usize, version: Version) -> u32 {
         let id = self.next_id;
         self.next_id += 1;
+        self.entered += u64::from(origin == Origin::Application);
         self.requests.push(Request {
             id,
             origin,
@@ -256,6 +261,7 @@ impl Volume {
             queued: LegSet::NONE,
             sent: LegSet::NONE,
             stored: LegSet::NONE,
+            number: self.entered,
             seqs: [0; MAX_LEGS],
             early: LegSet::NONE,
             barriers: LegSet::NONE,
