@@ -7,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::mistake::Mistake;
 use crate::shape::Shape;
 use netraid_core::leg::State;
+use netraid_core::legs::LegNumber;
 use netraid_core::local::LocalDisk;
 use netraid_core::ownership::StartMode;
 use netraid_core::state::Role;
@@ -137,6 +138,47 @@ fn nothing_is_copied_from_a_disk_that_was_given_up() {
         lose_disk(cluster);
         cluster.restore();
     });
+}
+
+/// The intents that are on record are those of the time when the disk was lost with the metadata on it.
+#[test]
+fn a_target_with_half_a_copy_gets_nothing_any_more_when_the_disk_is_gone() {
+    needs(Mistake::FeedsHalfCopies, |cluster| {
+        cluster.shape.internal = true;
+        cluster.part(0, 1);
+        cluster.has_written(0, &[3, 4]);
+        cluster.cut.clear();
+        cluster.wait_for(|it| it.leg_state(0, 1) == Some(State::Resyncing));
+        cluster.nodes[0].bad = true;
+        cluster.writes(0, 5);
+        work_without_copying(cluster);
+        cluster.writes(0, 2);
+        work_without_copying(cluster);
+        cluster.crash(0);
+        cluster.calm();
+    });
+}
+
+/// The first machine is the source, and its resync has no time to look whether it can go on.
+fn work_without_copying(cluster: &mut Cluster) {
+    for _ in 0..30 {
+        let volume = cluster.nodes[0].as_source().map(|source| source.volume.at_disk());
+        for id in volume.into_iter().flatten() {
+            assert_eq!(cluster.local_done(0, id), Ok(()));
+        }
+        assert!(cluster.journal(0).is_ok());
+        for leg in LegNumber::all().take(2) {
+            assert!(cluster.send(0, leg).is_ok());
+        }
+        for id in cluster.conns.iter().map(|conn| conn.id).collect::<Vec<_>>() {
+            cluster.deliver_on(id, true, false);
+            cluster.deliver_on(id, false, false);
+        }
+        for node in 1..3 {
+            assert!(cluster.end_one(node).is_ok());
+        }
+        cluster.check();
+    }
 }
 
 /// A target that is told that its resync is over has half a copy, as far as its record goes, until it has noted that.

@@ -310,7 +310,8 @@ impl Volume {
             (request.waiting, request.failed) = (false, true);
             return;
         }
-        if (course != Course::Both && self.is_unsettled()) || !self.admits(chunk) {
+        let takers = self.takers(course);
+        if (course != Course::Both && self.is_unsettled()) || !self.admits(chunk, takers) {
             return;
         }
         let skips = self.mistake == Some(Mistake::SkipsRebuilding) && course == Course::Rebuilding;
@@ -318,9 +319,18 @@ impl Volume {
         request.waiting = false;
         request.local = course != Course::Legs && !other && !skips;
         self.begun.push(request.version);
-        let live = self.live();
-        self.lag_behind(id, live, course == Course::Both);
-        self.queue(id, live);
+        self.lag_behind(id, takers, course == Course::Both);
+        self.queue(id, takers);
+    }
+
+    /// The legs that get a write. Without the disk those alone that are in step: what others get may be on no record, as that
+    /// may have been on the disk, and can't be made up for by copying.
+    fn takers(&self, course: Course) -> LegSet {
+        if course == Course::Both || self.mistake == Some(Mistake::FeedsHalfCopies) {
+            self.live()
+        } else {
+            self.in_step()
+        }
     }
 
     /// Decides which legs the application does not wait for. `counts`: the local disk has the data that they lack.
@@ -339,13 +349,12 @@ impl Volume {
     }
 
     /// Whether a change of a chunk may begin: all that has to be on record before is.
-    fn admits(&mut self, chunk: usize) -> bool {
+    fn admits(&mut self, chunk: usize, takers: LegSet) -> bool {
         if self.others == Step::Together {
             self.others = Step::Parting;
         }
-        let live = self.live();
         let mut kept = self.others == Step::Apart && self.has_followed();
-        for (number, leg) in self.those(|remote| !remote.live).iter().enumerate() {
+        for (number, leg) in self.those(|_| true).without(takers).iter().enumerate() {
             if number == 0 || self.mistake != Some(Mistake::MarksForOneLeg) {
                 let dirty = &mut self.leg_mut(leg).dirty;
                 dirty.set(bit(chunk));
@@ -353,7 +362,7 @@ impl Volume {
             }
             kept &= self.part(leg);
         }
-        if !live.is_empty() {
+        if !takers.is_empty() {
             kept &= self.intent.touch(bit(chunk));
         }
         kept
