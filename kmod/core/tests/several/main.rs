@@ -40,6 +40,7 @@
 )]
 
 mod apply;
+mod ask;
 mod check;
 mod cluster;
 mod counts;

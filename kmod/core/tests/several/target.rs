@@ -3,10 +3,10 @@
 //! The target: whom it accepts, and what it does with what it gets.
 
 use crate::cluster::{Cluster, Step};
-use crate::greet::{hello, target_facts, welcome, Tells};
+use crate::greet::{target_facts, welcome, Tells};
 use crate::mistake::Mistake;
 use crate::net::Message;
-use crate::node::{at, generations, ip, put_address, Active, Arrived, Own, Target};
+use crate::node::{ip, put_address, Active, Arrived, Own, Target};
 use crate::recent::RecentMap;
 use crate::store::Which;
 use crate::volume::{bit, Volume};
@@ -17,9 +17,8 @@ use netraid_core::legs::LegNumber;
 use netraid_core::marks::BLOCK_WORDS;
 use netraid_core::meta::{places, MetaFlags, PeerFlags, Superblock};
 use netraid_core::name::Name;
-use netraid_core::ownership::{silence_counts, Answer, Heard, Peer};
 use netraid_core::state::Role;
-use netraid_core::wire::{Hello, HelloFlags, Kind, RefuseCode, WelcomeFlags};
+use netraid_core::wire::{Hello, Kind, RefuseCode};
 
 /// There is no pause any more, and what was marked here is marked by the source.
 fn in_step(sb: &mut Superblock) {
@@ -315,53 +314,6 @@ impl Cluster {
         self.send_source(conn, Message::Reply { to, fine });
         self.send_source(conn, Message::Map(words));
         Ok(())
-    }
-
-    /// What the other machines answer that are asked how they stand.
-    pub fn ask_all(&mut self, node: usize) -> Vec<Peer> {
-        let known = |place: &LegNumber| self.sb(node).peers[place.index()].port != 0;
-        let all: Vec<_> = LegNumber::all().filter(known).collect();
-        all.into_iter().filter_map(|place| self.ask(node, place)).collect()
-    }
-
-    fn ask(&self, node: usize, place: LegNumber) -> Option<Peer> {
-        let sb = self.sb(node);
-        let peer = &sb.peers[place.index()];
-        let to = at(peer)?;
-        let answers = self.reachable(node, to) && self.nodes[to].store.is_some();
-        let heard = if answers {
-            self.hears(node, place, to)
-        } else {
-            Heard::Nothing
-        };
-        Some(Peer {
-            mine: generations(sb, &peer.uuid),
-            counts: silence_counts(sb, place),
-            heard,
-        })
-    }
-
-    fn hears(&self, node: usize, place: LegNumber, to: usize) -> Heard {
-        let machine = &self.nodes[to];
-        let role = machine.role();
-        if role == Role::Stopped && !machine.waiting {
-            return Heard::Nothing;
-        }
-        let ask = hello(node, &self.nodes[node], self.sb(node), place, HelloFlags::ASK);
-        match target_decide(&target_facts(self.sb(to), role, &ask), &ask) {
-            Ok(Verdict::Tell) => {
-                let answer = welcome(self.sb(to), role, Tells::default(), machine.instance, &ask);
-                Heard::Answer(Answer {
-                    node: answer.node_name,
-                    role: answer.role,
-                    yielded: answer.flags.contains(WelcomeFlags::YIELDED),
-                    inconsistent: answer.flags.contains(WelcomeFlags::INCONSISTENT),
-                    generations: answer.generations(),
-                })
-            }
-            Ok(Verdict::Accept(_)) => Heard::Nothing,
-            Err(refusal) => Heard::Refused(refusal.reason),
-        }
     }
 
     /// What a machine wrote itself, for whoever is the source; none where it wrote nothing.
