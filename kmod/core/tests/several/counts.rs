@@ -37,6 +37,8 @@ counts! {
     threefold,
     /// Acknowledged before an asynchronous target had it.
     early,
+    /// Asynchronous targets that could not keep up.
+    fallen_behind,
     /// What asynchronous targets lacked of that when they became the source.
     left_behind,
     given_up,

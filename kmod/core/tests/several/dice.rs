@@ -85,6 +85,8 @@ impl Cluster {
         match self.state(node, leg) {
             Some(State::Waiting | State::Connecting) => self.connect(node, leg).map(|()| true),
             Some(State::Resyncing) => self.copy(node, leg).map(|()| true),
+            Some(State::Finishing) => self.look_for_disk(node, leg),
+            Some(State::Synced) => self.look_for_congestion(node, leg),
             _ => Ok(false),
         }
     }

@@ -14,9 +14,15 @@ const ORDERS: u64 = 20;
 
 /// A source with a target nearby and one far away, which is machine 2.
 fn told(history: impl Fn(&mut Cluster)) {
+    told_of(false, history);
+}
+
+/// The same; `gives_way`: who can't keep up is given up for a while.
+fn told_of(gives_way: bool, history: impl Fn(&mut Cluster)) {
     for seed in 0..ORDERS {
         let shape = Shape {
             far: 0b100,
+            gives_way,
             ..Shape::plain(2)
         };
         let mut cluster = Cluster::in_step(seed, shape, None);
@@ -54,6 +60,21 @@ fn a_write_beyond_the_limit_waits_for_the_target() {
         assert_eq!(cluster.acknowledged >> version & 1, 1);
         assert_eq!(cluster.lagging[2], 0);
         are_same(cluster, 0, 2);
+    });
+}
+
+/// The application does not wait; what the target misses is marked, and copied when it is there again.
+#[test]
+fn a_target_that_can_not_keep_up_is_given_up_where_the_operator_wants_that() {
+    told_of(true, |cluster| {
+        lag(cluster, &[0, 1, 2]);
+        let everything = cluster.counts.everything;
+        cluster.has_written(0, &[3]);
+        assert_eq!(cluster.counts.fallen_behind, 1);
+        cluster.restore();
+        assert!(cluster.is_together(0, 2), "{}", cluster.trace.join("\n"));
+        are_same(cluster, 0, 2);
+        assert_eq!(cluster.counts.everything, everything);
     });
 }
 

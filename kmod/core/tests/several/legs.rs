@@ -56,7 +56,7 @@ impl Volume {
         let remote = self.leg_mut(leg);
         remote.live = true;
         (remote.in_step, remote.complete) = (false, false);
-        (remote.marker, remote.draining) = (Marker::NEW, false);
+        (remote.marker, remote.draining, remote.congested) = (Marker::NEW, false, false);
         remote.lag.connect();
         remote.changes += 1;
         let same = remote.theirs == generation && !parting;
@@ -69,7 +69,7 @@ impl Volume {
         Some(clean)
     }
 
-    fn leave(&mut self, leg: LegNumber) {
+    pub fn leave(&mut self, leg: LegNumber) {
         let every_chunk = self.every_chunk;
         let remote = self.leg_mut(leg);
         remote.live = false;

@@ -12,6 +12,7 @@ use crate::volume::{bit, Rebuild, Volume};
 use netraid_core::legs::{LegNumber, LegSet};
 use netraid_core::local::{Action, Event, LocalDisk};
 use netraid_core::meta::MetaFlags;
+use netraid_core::wire::Kind;
 
 impl Volume {
     /// The requests at which the local disk works.
@@ -38,6 +39,12 @@ impl Volume {
         let in_step = self.in_step();
         for leg in self.those(|_| true).without(in_step).iter() {
             self.leg_mut(leg).copy_failed = true;
+            if self.mistake != Some(Mistake::FeedsHalfCopies) {
+                // What it gets may be on no record, as that may have been on the disk, and can't be made up for by copying. Its
+                // resync does not end any more.
+                self.leave(leg);
+                self.leg_mut(leg).control.retain(|kind| *kind != Kind::ResyncDone);
+            }
         }
         true
     }

@@ -2,11 +2,13 @@
 
 //! Asynchronous targets, for the observer: what they may lack, and in which order they get it.
 
-use crate::cluster::{Cluster, WRITES};
+use crate::cluster::{Cluster, Step, WRITES};
 use crate::disk::Version;
 use crate::node::{Arrived, Target};
 use crate::request::{Origin, Request};
 use crate::source::LIMIT;
+use netraid_core::leg::Event;
+use netraid_core::legs::LegNumber;
 
 /// A write of an application.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +83,20 @@ impl Cluster {
                 self.lagging[it.to] &= lacking.fold(0, |all, request| all | 1 << request.version);
             }
         }
+    }
+
+    /// A leg that can't keep up is given up for a while, where its operator wants that; what is all there is is waited for.
+    pub fn look_for_congestion(&mut self, node: usize, leg: LegNumber) -> Step<bool> {
+        let Some(source) = self.nodes[node].source() else {
+            return Ok(false);
+        };
+        let gone = source.volume.local.is_gone();
+        let congested = std::mem::take(&mut source.volume.leg_mut(leg).congested);
+        if congested && !gone {
+            self.counts.fallen_behind += 1;
+            self.fire(node, leg, Event::Congested)?;
+        }
+        Ok(congested && !gone)
     }
 
     /// What was acknowledged and an asynchronous target has not confirmed is no more than the limit.

@@ -42,6 +42,9 @@ pub struct Remote {
     pub marker: Marker,
     /// What the target may lag behind.
     pub lag: Lag,
+    /// The leg is given up when a write would have to wait for it; and there is one.
+    pub gives_way: bool,
+    pub congested: bool,
     pub next_seq: u64,
 }
 
@@ -63,6 +66,8 @@ impl Remote {
             sending: None,
             marker: Marker::NEW,
             lag: Lag::default(),
+            gives_way: false,
+            congested: false,
             next_seq: 1,
         }
     }
@@ -82,6 +87,11 @@ impl Remote {
             self.lag.settle();
         }
         Some(kind)
+    }
+
+    /// A request of the application is about to be queued, and may find no room.
+    pub fn look_for_room(&mut self) {
+        self.congested |= self.gives_way && self.lag.is_congested();
     }
 
     /// The leg is done with a request, or has given it up.

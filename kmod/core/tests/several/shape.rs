@@ -36,6 +36,8 @@ pub struct Shape {
     pub internal: bool,
     /// Machines far away; each has a bit. Legs to them from the others are asynchronous, and the other way round.
     pub far: u8,
+    /// A target far away that can't keep up is given up, and gets what it missed later.
+    pub gives_way: bool,
     /// The operators want errors of the disk passed on to the application, whoever is in step.
     pub passes_on: bool,
 }
@@ -49,6 +51,7 @@ impl Shape {
             targets,
             internal: false,
             far: 0,
+            gives_way: false,
             passes_on: false,
         }
     }
@@ -79,6 +82,7 @@ impl Shape {
                 1 => 0b1100,
                 _ => 0,
             },
+            gives_way: seed % 3 == 1,
             passes_on: seed % 7 == 5,
         }
     }

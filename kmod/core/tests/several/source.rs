@@ -337,6 +337,16 @@ impl Cluster {
         self.pump(node)
     }
 
+    /// A resync whose end was not sent before the disk was given up does not end any more.
+    pub fn look_for_disk(&mut self, node: usize, number: LegNumber) -> Step<bool> {
+        let volume = self.nodes[node].as_source().map(|source| &source.volume);
+        let ends = volume.is_some_and(|volume| volume.local.is_gone() && !volume.live().contains(number));
+        if ends {
+            self.fire(node, number, Event::Lost)?;
+        }
+        Ok(ends)
+    }
+
     /// Gives a source the leg that its metadata describes.
     pub fn add_leg(&mut self, node: usize, number: LegNumber) -> Step<()> {
         let peer = self.sb(node).peers[number.index()];
@@ -352,11 +362,13 @@ impl Cluster {
             begins: false,
             to,
         };
-        let asynchronous = self.shape.is_asynchronous(node, to);
+        let (asynchronous, gives_way) = (self.shape.is_asynchronous(node, to), self.shape.gives_way);
         if let Some(source) = self.nodes[node].source() {
             source.legs.push((number, leg));
             let limit = asynchronous.then_some(LIMIT);
-            source.volume.leg_mut(number).lag.set_limit(limit);
+            let remote = source.volume.leg_mut(number);
+            remote.lag.set_limit(limit);
+            remote.gives_way = asynchronous && gives_way;
         }
         self.fire(node, number, Event::Start)
     }

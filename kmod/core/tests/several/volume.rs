@@ -310,7 +310,7 @@ impl Volume {
             (request.waiting, request.failed) = (false, true);
             return;
         }
-        let takers = self.takers(course);
+        let takers = self.live();
         if (course != Course::Both && self.is_unsettled()) || !self.admits(chunk, takers) {
             return;
         }
@@ -323,20 +323,13 @@ impl Volume {
         self.queue(id, takers);
     }
 
-    /// The legs that get a write. Without the disk those alone that are in step: what others get may be on no record, as that
-    /// may have been on the disk, and can't be made up for by copying.
-    fn takers(&self, course: Course) -> LegSet {
-        if course == Course::Both || self.mistake == Some(Mistake::FeedsHalfCopies) {
-            self.live()
-        } else {
-            self.in_step()
-        }
-    }
-
     /// Decides which legs the application does not wait for. `counts`: the local disk has the data that they lack.
     fn lag_behind(&mut self, id: u32, legs: LegSet, counts: bool) {
         let mistake = self.mistake;
         for leg in legs.iter() {
+            if counts {
+                self.leg_mut(leg).look_for_room();
+            }
             let lag = &mut self.leg_mut(leg).lag;
             let begun = lag.begin(1, counts);
             let passes = mistake == Some(Mistake::PassesLimit) && lag.is_asynchronous();
