@@ -247,7 +247,12 @@ impl Cluster {
             .filter(|&to| self.reachable(node, to) && self.nodes[to].as_source().is_some())
             .filter(|&to| self.sb(node).peers.iter().any(|peer| at(peer) == Some(to)))
             .collect();
-        let lost = |to: usize| self.nodes[node].truth.seen & !self.nodes[to].truth.seen & self.acknowledged;
+        // What a source acknowledges without its disk is not on that.
+        let there = |to: usize| {
+            let device = self.nodes[to].as_source().map_or(0, |source| source.volume.seen);
+            self.nodes[to].truth.seen | device
+        };
+        let lost = |to: usize| self.nodes[node].truth.seen & !there(to) & self.acknowledged;
         let justified = |to: usize| lost(to) == 0 || self.nodes[to].truth.mandate >> node & 1 == 1;
         if !sources.is_empty() && !sources.iter().any(|&to| justified(to)) {
             self.fail(format!("{node} gives way to {sources:?}, which no operator decided"));
