@@ -7,7 +7,7 @@
     reason = "a test fails by panicking, and says all it means in one place"
 )]
 
-use netraid_core::meta::places::{has_asynchronous, note_source, prepare, taken, PrepareError};
+use netraid_core::meta::places::{has_asynchronous, in_step, is_in_step, note_source, prepare, taken, PrepareError};
 use netraid_core::meta::{Peer, PeerFlags, PEERS};
 use netraid_core::state::Replication;
 use netraid_core::wire::Id;
@@ -74,19 +74,19 @@ fn the_source_comes_first_and_the_one_before_is_not_forgotten() {
     let before = peers(&[noted(1, true), noted(2, true), noted(3, false)]);
     // The same again.
     let mut all = before;
-    assert!(note_source(&mut all, &id(1), &address(1)));
+    assert!(note_source(&mut all, &id(1), &address(1), true));
     assert_eq!(numbers(&all), [1, 2, 3, 0, 0, 0, 0]);
     // One that is known by its identity, from whatever address.
     let mut all = before;
-    assert!(!note_source(&mut all, &id(2), &address(9)));
+    assert!(!note_source(&mut all, &id(2), &address(9), true));
     assert_eq!(numbers(&all), [2, 1, 3, 0, 0, 0, 0]);
     // One that was prepared: its place becomes the first.
     let mut all = before;
-    assert!(!note_source(&mut all, &id(3), &address(3)));
+    assert!(!note_source(&mut all, &id(3), &address(3), true));
     assert_eq!(numbers(&all), [3, 2, 1, 0, 0, 0, 0]);
     // A stranger: the first place is free for it, whose it was is still known.
     let mut all = before;
-    assert!(!note_source(&mut all, &id(9), &address(9)));
+    assert!(!note_source(&mut all, &id(9), &address(9), true));
     assert_eq!(numbers(&all), [0, 2, 3, 1, 0, 0, 0]);
     assert!(all[0].is_free() && all[3].uuid == id(1));
     // What was noted of the others as targets is of the past.
@@ -95,11 +95,33 @@ fn the_source_comes_first_and_the_one_before_is_not_forgotten() {
     }
 }
 
+/// It may have lost with its power what the source before had marked and the new one has not.
+#[test]
+fn the_marks_of_a_target_say_nothing_of_a_new_source_before_it_is_in_step() {
+    let unknown = |all: &[Peer; PEERS]| all.each_ref().map(|peer| peer.flags.contains(PeerFlags::UNKNOWN));
+    let first = core::array::from_fn(|place| place == 0);
+    let mut all = peers(&[noted(1, true), noted(2, true)]);
+    assert!(note_source(&mut all, &id(1), &address(1), true));
+    assert_eq!(unknown(&all), [false; PEERS], "the same goes on");
+    assert!(!note_source(&mut all, &id(2), &address(2), true));
+    assert_eq!(unknown(&all), first);
+    assert!(!is_in_step(&all));
+    assert!(note_source(&mut all, &id(2), &address(2), true));
+    assert_eq!(unknown(&all), first, "it was not in step when it was lost");
+    in_step(&mut all);
+    assert!(is_in_step(&all));
+    assert!(note_source(&mut all, &id(2), &address(2), true));
+    assert_eq!(unknown(&all), [false; PEERS]);
+    // Who holds nothing has lost nothing.
+    assert!(!note_source(&mut all, &id(1), &address(1), false));
+    assert_eq!(unknown(&all), [false; PEERS]);
+}
+
 #[test]
 fn a_machine_whose_address_somebody_else_has_is_no_prepared_one() {
     // The place is that of machine 2, which is known; a stranger from its address does not take it.
     let mut all = peers(&[noted(1, true), noted(2, true)]);
-    assert!(!note_source(&mut all, &id(9), &address(2)));
+    assert!(!note_source(&mut all, &id(9), &address(2), true));
     assert_eq!(numbers(&all), [0, 2, 1, 0, 0, 0, 0]);
     // One that does not say where it is.
     let mut all = peers(&[
@@ -109,7 +131,7 @@ fn a_machine_whose_address_somebody_else_has_is_no_prepared_one() {
             ..noted(2, false)
         },
     ]);
-    assert!(!note_source(&mut all, &id(9), &[]));
+    assert!(!note_source(&mut all, &id(9), &[], true));
     assert_eq!(numbers(&all), [0, 2, 1, 0, 0, 0, 0]);
 }
 
@@ -117,10 +139,10 @@ fn a_machine_whose_address_somebody_else_has_is_no_prepared_one() {
 fn where_all_places_are_taken_the_last_source_is_forgotten() {
     let full: Vec<Peer> = (1..=7).map(|number| noted(number, true)).collect();
     let mut all = peers(&full);
-    assert!(!note_source(&mut all, &id(9), &address(9)));
+    assert!(!note_source(&mut all, &id(9), &address(9), true));
     assert_eq!(numbers(&all), [1, 2, 3, 4, 5, 6, 7], "the caller writes over the first");
     let mut all = peers(&[]);
-    assert!(!note_source(&mut all, &id(9), &address(9)));
+    assert!(!note_source(&mut all, &id(9), &address(9), true));
     assert!(all.iter().all(Peer::is_free));
 }
 

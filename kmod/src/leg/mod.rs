@@ -26,6 +26,7 @@ mod source_receive;
 mod source_send;
 mod source_status;
 mod source_takeover;
+mod source_watch;
 mod status;
 mod target;
 mod target_accept;

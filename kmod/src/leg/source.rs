@@ -257,14 +257,6 @@ impl SourceLeg {
         }
     }
 
-    /// Gives the leg up for a while if it can't keep up and its operator wants that.
-    pub(crate) fn look_for_congestion(&self) {
-        // What is all there is is waited for.
-        if self.volume.take_congested(self.number()) && !self.volume.is_disk_gone() {
-            self.fire(Event::Congested, None);
-        }
-    }
-
     /// Which of the legs it is.
     pub(crate) fn number(&self) -> LegNumber {
         self.config.number

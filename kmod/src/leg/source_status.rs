@@ -35,13 +35,6 @@ impl SourceLeg {
         self.config.node.mirror_id
     }
 
-    /// Tells of the local disk what there is to tell.
-    pub(crate) fn look_for_news(&self) {
-        for news in self.volume.take_news().into_iter().flatten() {
-            self.report_standing(news);
-        }
-    }
-
     /// Tells the listeners how far a resync is.
     pub(crate) fn report_progress(&self) {
         (self.config.observer)(self.config.node.mirror_id, self.number().id(), Report::Progress);

@@ -17,7 +17,7 @@ use netraid_core::{
     chunk::Geometry,
     generation,
     handshake::ConnectedSource,
-    meta::{places, priorities, MetaFlags, PeerFlags, Superblock},
+    meta::{places, priorities, MetaFlags, Peer, PeerFlags, Superblock},
     name::Text,
     recent::Recent,
     state::{Replication, Role},
@@ -96,7 +96,7 @@ fn decide(leg: &Arc<TargetLeg>, link: &Arc<Link>, hello: &Hello) {
     let Ok(geometry) = Geometry::new(hello.size, hello.chunk_size) else {
         return;
     };
-    if let Err(reason) = bind(leg, link, hello, geometry) {
+    if let Err(reason) = keep(leg, hello).and_then(|()| bind(leg, link, hello, geometry)) {
         greeting::refuse(link, &Refuse::new(RefuseCode::Metadata, reason));
         return leg.report(Report::Refused(reason));
     }
@@ -125,6 +125,22 @@ fn remember(leg: &TargetLeg, geometry: Geometry) {
     if let Some(recent) = &mut *recent {
         recent.connect();
     }
+}
+
+/// Makes durable what another source had sent here: what this machine could lose of that only the other one had marked.
+fn keep(leg: &TargetLeg, hello: &Hello) -> core::result::Result<(), Text> {
+    let another = |peer: &Peer| !peer.is_free() && peer.uuid != hello.node_uuid;
+    if !leg.store.with(|sb| sb.peers.get(PEER).is_some_and(another)) {
+        return Ok(());
+    }
+    leg.lower.flush().map_err(|error| {
+        let errno = -error.to_errno();
+        Text::format(format_args!(
+            "what is in the cache of the disk of mirror {} on {} can't be made durable (error {errno}); look at its kernel \
+             log",
+            leg.config.node.mirror, leg.config.node.name
+        ))
+    })
 }
 
 /// Notes whose target this is from now on. A machine that has a source is not the last one itself.
@@ -180,7 +196,8 @@ fn bind(leg: &TargetLeg, link: &Link, hello: &Hello, geometry: Geometry) -> core
     let changed = store.change(|sb| {
         sb.mirror_uuid = hello.mirror_uuid;
         let from = listens.as_ref().map_or(&[][..], Address::ip);
-        let same = places::note_source(&mut sb.peers, &hello.node_uuid, from);
+        let holds = sb.current != 0;
+        let same = places::note_source(&mut sb.peers, &hello.node_uuid, from, holds);
         let permits = asynchronous || places::has_asynchronous(&sb.peers);
         sb.flags = sb.flags.without(owned).with(MetaFlags::ASYNC, permits);
         priorities::hear(sb, &hello.node_uuid, &hello.priorities);

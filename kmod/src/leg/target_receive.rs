@@ -10,12 +10,11 @@ use super::{
     target_pause::{self, Paused},
     target_takeover, Report,
 };
-use crate::meta::maps::PEER;
 use crate::sys::misc;
 use kernel::sync::Arc;
 use netraid_core::{
     generation,
-    meta::{MetaFlags, PeerFlags, Superblock},
+    meta::{places, MetaFlags},
     name::{Name, Text},
     wire::{Ack, AckStatus, Flags, Header, Kind, Reply, WireError, HEADER_LEN, NO_ID, REPLY_MAX_LEN},
 };
@@ -207,7 +206,7 @@ fn resync_start(leg: &TargetLeg, conn: &Conn, header: &Header) -> LinkResult {
         if header.offset != 0 {
             generation::take_over(&mut sb.current, &mut sb.history, past, header.offset);
         }
-        in_step(sb);
+        places::in_step(&mut sb.peers);
         began
     });
     if changed.map_err(LinkError::Record)? {
@@ -265,11 +264,9 @@ fn durable(leg: &TargetLeg, conn: &Conn, generation: u64) -> kernel::prelude::Re
         .with(MetaFlags::SPLIT_BRAIN, true)
         .with(MetaFlags::TOOK_OVER, true)
         .with(MetaFlags::PREPARED, true);
-    let known = leg.store.with(|sb| {
-        let peer = sb.peers.get(PEER);
-        let settled = peer.is_none_or(|peer| peer.base == 0 && !peer.flags.contains(PeerFlags::PAUSED));
-        sb.current == generation && settled && sb.flags == sb.flags.without(gone)
-    });
+    let known = leg
+        .store
+        .with(|sb| sb.current == generation && places::is_in_step(&sb.peers) && sb.flags == sb.flags.without(gone));
     if known {
         return Ok(());
     }
@@ -277,16 +274,8 @@ fn durable(leg: &TargetLeg, conn: &Conn, generation: u64) -> kernel::prelude::Re
     leg.store.change(|sb| {
         sb.flags = sb.flags.without(gone);
         generation::take_over(&mut sb.current, &mut sb.history, past, generation);
-        in_step(sb);
+        places::in_step(&mut sb.peers);
     })
-}
-
-/// There is no pause any more, and what was marked here is marked by the source.
-fn in_step(sb: &mut Superblock) {
-    if let Some(peer) = sb.peers.get_mut(PEER) {
-        peer.base = 0;
-        peer.flags.set(PeerFlags::PAUSED, false);
-    }
 }
 
 /// Answers a message without data.

@@ -51,8 +51,7 @@ pub(crate) enum Clears {
 pub(crate) fn run(leg: &Arc<SourceLeg>) {
     let mut place = Place::new(leg);
     while !leg.is_stopping() {
-        leg.look_for_congestion();
-        leg.look_for_news();
+        leg.look_around();
         let Some(link) = leg.copying_over() else {
             place.leave();
             leg.volume.wait_copied(leg.number(), NAP_MS);

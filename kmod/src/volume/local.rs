@@ -89,9 +89,11 @@ impl Volume {
         self.store.may_be_lost();
         state.news.gave_up = Some(error);
         let in_step = state.in_step();
-        for (leg, remote) in state.remotes.iter_mut() {
-            // A resync out of this disk ends here.
-            remote.copy_failed |= !in_step.contains(leg);
+        for (_, remote) in state.remotes.iter_mut().filter(|(leg, _)| !in_step.contains(*leg)) {
+            // A resync out of this disk ends here. What its target would get from now on may be on no record, which may have
+            // been on this disk, and could not be made up for by copying.
+            remote.copy_failed = true;
+            remote.cut_off();
         }
         state.wake_legs();
         true
@@ -119,6 +121,12 @@ impl Volume {
     pub(crate) fn disk_state(&self) -> (DiskState, u64) {
         let state = self.state.lock();
         (state.log.local.shown(), state.rebuild.done)
+    }
+
+    /// Whether a leg gets nothing any more since the local disk was given up before its resync had ended.
+    pub(crate) fn is_cut_off(&self, leg: LegNumber) -> bool {
+        let state = self.state.lock();
+        state.log.local.is_gone() && state.remotes.get(leg).is_some_and(|remote| !remote.live)
     }
 
     /// Whether a leg is the only one that is known to hold what was acknowledged.

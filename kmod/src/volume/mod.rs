@@ -38,6 +38,7 @@ mod exchange;
 mod front;
 mod journal;
 mod legs;
+mod live;
 mod local;
 mod log;
 mod read;

@@ -229,6 +229,47 @@ impl Remote {
         dirty.merge(first, (0..count).map(words));
     }
 
+    /// Application writes go to the target from now on.
+    pub(super) fn join(&mut self) {
+        self.live = true;
+        self.in_step = false;
+        self.complete = false;
+        self.marker = Marker::NEW;
+        self.lag.connect();
+        self.congested = false;
+        self.draining = false;
+        self.changes = self.changes.wrapping_add(1);
+    }
+
+    /// Whether the target misses nothing; `same`: it holds the generation that is here.
+    pub(super) fn is_clean(&self, same: bool) -> bool {
+        self.dirty.map().ones() == 0 && (same || self.covered)
+    }
+
+    /// Has the target told that a resync begins.
+    pub(super) fn start_resync(&mut self) {
+        self.control.add(Kind::ResyncStart);
+    }
+
+    /// Application writes stop going to the target. What is written from now on is missing there: a resync does not end any
+    /// more.
+    pub(super) fn cut_off(&mut self) {
+        if self.live {
+            self.leave();
+        }
+        self.control.remove(Kind::ResyncDone);
+    }
+
+    /// The connection is gone, with all that waited for it.
+    pub(super) fn disconnect(&mut self) {
+        self.leave();
+        self.draining = false;
+        self.connection = self.connection.wrapping_add(1);
+        self.control = Control::default();
+        self.queue.clear();
+        self.copy_ended = true;
+    }
+
     /// Application writes stop going to the target.
     fn leave(&mut self) {
         self.live = false;
@@ -309,90 +350,6 @@ impl Volume {
         self.with_leg(leg, |remote| remote.connection)
     }
 
-    /// From now on writes go to the target too; true when it misses nothing. Otherwise the target is told first that
-    /// its copy is unusable. None where the local disk was given up: what is missing there can't be copied any more.
-    pub(crate) fn go_live(&self, leg: LegNumber) -> Option<bool> {
-        let mut state = self.state.lock();
-        let State {
-            remotes,
-            log,
-            generation,
-            ..
-        } = &mut *state;
-        if log.local.is_gone() {
-            return None;
-        }
-        let remote = remotes.get_mut(leg)?;
-        remote.live = true;
-        remote.in_step = false;
-        remote.complete = false;
-        remote.marker = Marker::NEW;
-        remote.lag.connect();
-        remote.congested = false;
-        remote.draining = false;
-        remote.changes = remote.changes.wrapping_add(1);
-        let same = remote.theirs == *generation && !log.is_parting();
-        let clean = remote.dirty.map().ones() == 0 && (same || remote.covered);
-        if !clean {
-            remote.control.add(Kind::ResyncStart);
-        } else if !same {
-            // It has all of this generation, and is told of it; nothing more is written before it has noted that.
-            log.followers.join(leg, now());
-        }
-        Some(clean)
-    }
-
-    /// From now on writes are marked only; true when nothing is outstanding. Otherwise the sender is woken when the last
-    /// one is confirmed.
-    pub(crate) fn cut(&self, leg: LegNumber) -> bool {
-        let mut state = self.state.lock();
-        state.log.followers.lost(leg);
-        let drained = state.remotes.get_mut(leg).is_some_and(|remote| {
-            remote.leave();
-            // What is written from now on is missing there: a resync does not end any more.
-            remote.control.remove(Kind::ResyncDone);
-            remote.draining = true;
-            remote.outstanding == 0
-        });
-        state.look_for_copy();
-        drop(state);
-        self.journal.raise();
-        drained
-    }
-
-    /// Whether a cut is complete.
-    pub(crate) fn is_drained(&self, leg: LegNumber) -> bool {
-        self.with_leg(leg, |remote| remote.draining && remote.outstanding == 0)
-    }
-
-    /// The connection is gone: marks what was not confirmed and ends what only waited for it.
-    pub(crate) fn abandon(&self, leg: LegNumber) {
-        let mut ended = BioList::new();
-        let mut state = self.state.lock();
-        let Some(remote) = state.remotes.get_mut(leg) else {
-            return;
-        };
-        remote.leave();
-        remote.draining = false;
-        remote.connection = remote.connection.wrapping_add(1);
-        remote.control = Control::default();
-        remote.queue.clear();
-        remote.copy_ended = true;
-        // Before requests that waited for it end.
-        state.look_for_copy();
-        for number in 0..state.requests.len() {
-            let Ok(number) = u16::try_from(number) else { break };
-            state.abandon(Slot::from_number(number), leg, &self.geometry, &mut ended);
-        }
-        // What is on record may have waited for it.
-        state.log.followers.lost(leg);
-        let live = state.remotes.live();
-        self.release(state, ended);
-        // Another one may have been asked what this one did not answer.
-        self.raise_all_outgoing(live);
-        self.journal.raise();
-    }
-
     /// There is a new leg: its counters begin.
     pub(crate) fn forget_counters(&self, leg: LegNumber) {
         self.with_leg(leg, |remote| {
@@ -433,9 +390,13 @@ impl Volume {
         }
     }
 
-    /// Has a message without data sent. The end of a resync goes after what the application began before.
+    /// Has a message without data sent. The end of a resync goes after what the application began before, and does not come
+    /// where the local disk was given up meanwhile.
     pub(crate) fn send_control(&self, leg: LegNumber, kind: Kind) {
         self.with_leg(leg, |remote| {
+            if kind == Kind::ResyncDone && !remote.live {
+                return;
+            }
             remote.control.add(kind);
             if kind == Kind::ResyncDone {
                 let next = remote.next_seq;

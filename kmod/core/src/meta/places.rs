@@ -40,10 +40,16 @@ pub fn prepare(peers: &[Peer; PEERS], ip: &[u8], port: u16) -> Result<LegNumber,
 /// A target has a source, which connected from `ip`; true where the last one was the same machine. The first place is for
 /// that source from now on: what was noted of it elsewhere moves there, and who was there makes room, as long as there is
 /// any. What else is noted of the others is of the past: the source has what they missed, and marks it itself.
-pub fn note_source(peers: &mut [Peer; PEERS], source: &Id, ip: &[u8]) -> bool {
+///
+/// What this machine lost with its power the source before had marked, and another one has not. So, if it `holds` something,
+/// its marks say nothing of what a new source has, should it become the source itself before it is [in step](in_step).
+pub fn note_source(peers: &mut [Peer; PEERS], source: &Id, ip: &[u8], holds: bool) -> bool {
     let last = peers
         .first()
         .is_some_and(|peer| !peer.is_free() && peer.uuid == *source);
+    let was_unknown = peers
+        .first()
+        .is_some_and(|peer| peer.flags.contains(PeerFlags::UNKNOWN));
     let known = peers.iter().position(|peer| !peer.is_free() && peer.uuid == *source);
     let prepared = |peer: &Peer| peer.is_free() && is_at(peer, ip);
     let place = known
@@ -55,6 +61,9 @@ pub fn note_source(peers: &mut [Peer; PEERS], source: &Id, ip: &[u8]) -> bool {
     for peer in peers.iter_mut() {
         peer.flags = peer.flags.without(PeerFlags::RECENT).without(PeerFlags::UNKNOWN);
     }
+    if let Some(first) = peers.first_mut() {
+        first.flags.set(PeerFlags::UNKNOWN, holds && (was_unknown || !last));
+    }
     for peer in peers.iter_mut().skip(1) {
         peer.base = 0;
         peer.flags = peer
@@ -64,6 +73,22 @@ pub fn note_source(peers: &mut [Peer; PEERS], source: &Id, ip: &[u8]) -> bool {
             .without(PeerFlags::FOLLOWING);
     }
     last
+}
+
+/// A target has, or is about to get, all that its source has: what it marked itself the source has marked.
+pub fn in_step(peers: &mut [Peer; PEERS]) {
+    if let Some(source) = peers.first_mut() {
+        source.base = 0;
+        source.flags = source.flags.without(PeerFlags::PAUSED).without(PeerFlags::UNKNOWN);
+    }
+}
+
+/// Whether a target has nothing to note when it is [in step](in_step).
+#[must_use]
+pub fn is_in_step(peers: &[Peer; PEERS]) -> bool {
+    let open = PeerFlags::PAUSED.with(PeerFlags::UNKNOWN, true);
+    let settled = |source: &Peer| source.base == 0 && source.flags == source.flags.without(open);
+    peers.first().is_none_or(settled)
 }
 
 /// A target becomes source. The first place is that of its source, whose marks are its own; what is on record of what the

@@ -27,7 +27,7 @@
 //! Not in it, as others look at that: disks that are new, writes that are larger than a chunk, flushes of applications, what
 //! is compared before it is copied, and targets whose disk fails.
 //!
-//! A history that fails prints its seed; `NETRAID_SEED=n cargo test -p netraid_core --test several` repeats it and tells
+//! A history that fails prints its seed; `NETRAID_SEED=n cargo test -p netraid_core --test cluster` repeats it and tells
 //! what happened. `NETRAID_HISTORIES` is how many are tried, `NETRAID_FIRST` the first of them, and `NETRAID_MISTAKE` the
 //! name of a rule that is not kept in them, one of `mistake`.
 

@@ -22,22 +22,17 @@ use netraid_core::wire::{Hello, Kind, RefuseCode};
 
 /// There is no pause any more, and what was marked here is marked by the source.
 fn in_step(sb: &mut Superblock) {
-    sb.peers[0].base = 0;
-    sb.peers[0].flags.set(PeerFlags::UNKNOWN, false);
-    sb.peers[0].flags.set(PeerFlags::PAUSED, false);
+    places::in_step(&mut sb.peers);
 }
 
 /// Notes whose target this is from now on.
 pub fn bind(sb: &mut Superblock, source: usize, hello: &Hello) {
-    let unknown = sb.peers[0].flags.contains(PeerFlags::UNKNOWN);
     let owned = MetaFlags::LAST_OWNER.with(MetaFlags::DATA_CORRUPT, true);
     sb.mirror_uuid = hello.mirror_uuid;
-    let same = places::note_source(&mut sb.peers, &hello.node_uuid, &ip(source));
+    let holds = sb.current != 0;
+    let same = places::note_source(&mut sb.peers, &hello.node_uuid, &ip(source), holds);
     sb.flags = sb.flags.without(owned);
     let peer = &mut sb.peers[0];
-    // What this machine lost with its power the source before had marked, and this one has not, until it is in step with it.
-    peer.flags
-        .set(PeerFlags::UNKNOWN, (unknown || !same) && sb.current != 0);
     if !same {
         peer.base = 0;
         if sb.flags.contains(MetaFlags::INCONSISTENT) {
