@@ -117,7 +117,7 @@ impl Greeter<'_> {
         if target_decide(&target_facts(&theirs, Role::Target, &hello), &hello).is_err() {
             return None;
         }
-        bind(&mut theirs, self.side.number, &hello);
+        bind(&mut theirs, self.side.number, &hello, None);
         let instance = if target.crashed { [8; 16] } else { target.node.instance };
         let own = target.own();
         let recent = target.recent(&hello.node_uuid);

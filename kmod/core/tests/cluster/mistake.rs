@@ -71,6 +71,8 @@ mistakes! {
     PromotesUnflushed,
     /// A target that gets another source does not make durable what the one before had sent it.
     BindsUnflushed,
+    /// A target believes what its own map says of a new source that it is not in step with.
+    BelievesNewSource,
     /// Without the disk a target that is not in step goes on getting what is written.
     FeedsHalfCopies,
     /// A disk that was given up is still copied from.

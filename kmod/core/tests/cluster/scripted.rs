@@ -332,3 +332,36 @@ fn a_target_that_becomes_source_makes_durable_what_it_was_sent() {
 fn a_target_that_gets_another_source_makes_durable_what_it_was_sent() {
     is_made_durable(Mistake::BindsUnflushed, 2);
 }
+
+/// It has lost with its power what the source before had marked, and is promoted before the new one has told it.
+///
+/// Covers: S110.
+#[test]
+fn what_a_target_marked_itself_says_nothing_of_a_new_source() {
+    needs(Mistake::BelievesNewSource, |cluster| {
+        assert_eq!(cluster.extend(2, 1), Ok(true));
+        promise(cluster);
+        cluster.unflushed = true;
+        cluster.has_written(0, &[3]);
+        cluster.separate(1, 2);
+        cluster.crash(1);
+        cluster.crash(0);
+        cluster.calm();
+        assert!(cluster.begin(2, StartMode::Source));
+        cluster.boot_up(1);
+        cluster.cut.clear();
+        let source = cluster.sb(2).node_uuid;
+        cluster.wait_for(|it| it.sb(1).peers[0].uuid == source);
+        cluster.crash(1);
+        cluster.crash(2);
+        cluster.boot_up(1);
+        cluster.begin(1, StartMode::Force);
+        cluster.boot_up(2);
+        cluster.restore();
+        assert!(
+            cluster.broken.is_some() || cluster.is_together(1, 2),
+            "{}",
+            cluster.trace.join("\n")
+        );
+    });
+}

@@ -26,13 +26,16 @@ fn in_step(sb: &mut Superblock) {
 }
 
 /// Notes whose target this is from now on.
-pub fn bind(sb: &mut Superblock, source: usize, hello: &Hello) {
+pub fn bind(sb: &mut Superblock, source: usize, hello: &Hello, mistake: Option<Mistake>) {
     let owned = MetaFlags::LAST_OWNER.with(MetaFlags::DATA_CORRUPT, true);
     sb.mirror_uuid = hello.mirror_uuid;
     let holds = sb.current != 0;
     let same = places::note_source(&mut sb.peers, &hello.node_uuid, &ip(source), holds);
     sb.flags = sb.flags.without(owned);
     let peer = &mut sb.peers[0];
+    if mistake == Some(Mistake::BelievesNewSource) {
+        peer.flags.set(PeerFlags::UNKNOWN, false);
+    }
     if !same {
         peer.base = 0;
         if sb.flags.contains(MetaFlags::INCONSISTENT) {
@@ -87,7 +90,8 @@ impl Cluster {
             // The log of intents that holds what may not be durable is that of the source before.
             self.nodes[node].disk.flush();
         }
-        self.store(node).change(|sb| bind(sb, source, hello))?;
+        let mistake = self.mistake;
+        self.store(node).change(|sb| bind(sb, source, hello, mistake))?;
         let instance = self.nodes[node].instance;
         let tells = Tells {
             map: self.nodes[node].as_target().is_some_and(|target| target.own.is_some()),
