@@ -5,13 +5,10 @@
 use super::{
     control::Control,
     now,
-    state::{Origin, Request, State},
+    state::{Origin, Request},
     Volume,
 };
-use crate::{
-    meta::maps::{LegMaps, Map},
-    sys::block::BioList,
-};
+use crate::meta::maps::{LegMaps, Map};
 use kernel::prelude::*;
 use netraid_core::{
     bitmap::Bitmap, fifo::Fifo, inflight::Slot, lag::Lag, legs::LegNumber, recent::Marker, state::Congestion,

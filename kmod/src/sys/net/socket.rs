@@ -247,10 +247,10 @@ impl Socket {
     /// heap; the number of bytes counts through both. Otherwise as [`Socket::receive`].
     pub(crate) fn receive_paged<C>(&self, bio: &PagedBio<C>, skip: u32, tail: &mut [u8]) -> Result<u32> {
         let left = bio.len().checked_sub(skip).filter(|left| *left > 0).ok_or(EINVAL)?;
+        let (socket, bio) = (self.0.as_ptr(), bio.rewound());
         let (tail, room) = (tail.as_mut_ptr().cast::<c_void>(), tail.len() as u32);
         // SAFETY: By the type invariant; the bio has `left` bytes from `skip` on; `tail` is valid for the call.
-        let got =
-            count(unsafe { bind::netraid_sock_recv_bio(self.0.as_ptr(), bio.rewound(), skip, left, tail, room) })?;
+        let got = count(unsafe { bind::netraid_sock_recv_bio(socket, bio, skip, left, tail, room) })?;
         if got == 0 {
             Err(ECONNRESET.into())
         } else {
