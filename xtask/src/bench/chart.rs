@@ -3,13 +3,16 @@
 
 use std::path::Path;
 
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, Context as _, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::case::{Case, Unit};
 use super::peer::{Family, Kind};
 use super::result::{Outcome, Report};
+
+/// What every file of the project begins with.
+const LICENCE: &str = "<!-- SPDX-License-Identifier: GPL-2.0 -->\n";
 
 const WIDTH: u32 = 1200;
 /// Height of a bar with the space below it.
@@ -44,14 +47,20 @@ const fn colour(family: Family) -> RGBColor {
 ///
 /// When it cannot be written.
 pub(super) fn draw(report: &Report, cases: &[Case], file: &Path) -> Result<()> {
+    let mut picture = LICENCE.to_owned();
+    paint(report, cases, &mut picture)
+        .map_err(|error| anyhow!("the picture {} cannot be drawn: {error}", file.display()))?;
+    std::fs::write(file, picture).with_context(|| format!("cannot write the picture {}", file.display()))
+}
+
+fn paint(report: &Report, cases: &[Case], picture: &mut String) -> Result<()> {
     let peers: Vec<&Outcome> = shown(report);
     let bars = i32::try_from(peers.len())?;
     let rows = i32::try_from(cases.len().div_ceil(COLUMNS))?;
     let panel = TITLE + bars * BAR + 10;
     let height = u32::try_from(HEAD + rows * panel)?;
-    let root = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
-    let failed = |error: &dyn std::fmt::Display| anyhow!("the picture {} cannot be drawn: {error}", file.display());
-    root.fill(&PAPER).map_err(|error| failed(&error))?;
+    let root = SVGBackend::with_string(picture, (WIDTH, height)).into_drawing_area();
+    root.fill(&PAPER)?;
     let how = format!(
         "netraid and its peers, both ends in one {} of two processors, kernel {}; {}",
         if report.emulated {
@@ -66,8 +75,7 @@ pub(super) fn draw(report: &Report, cases: &[Case], file: &Path) -> Result<()> {
             format!("medians of {} rounds", report.rounds)
         }
     );
-    root.draw(&Text::new(how, (10, 12), style(16, HPos::Left)))
-        .map_err(|error| failed(&error))?;
+    root.draw(&Text::new(how, (10, 12), style(16, HPos::Left)))?;
     let width = i32::try_from(WIDTH)? / i32::try_from(COLUMNS)?;
     for (number, case) in cases.iter().enumerate() {
         let column = i32::try_from(number % COLUMNS)?;
@@ -77,11 +85,11 @@ pub(super) fn draw(report: &Report, cases: &[Case], file: &Path) -> Result<()> {
             match shape {
                 Shape::Bar(from, to, colour) => root.draw(&Rectangle::new([from, to], colour.filled())),
                 Shape::Word(at, word, side, size) => root.draw(&Text::new(word, at, style(size, side))),
-            }
-            .map_err(|error| failed(&error))?;
+            }?;
         }
     }
-    root.present().map_err(|error| failed(&error))
+    root.present()?;
+    Ok(())
 }
 
 fn style(size: u32, side: HPos) -> TextStyle<'static> {
@@ -184,7 +192,7 @@ mod tests {
         let file = dir.path().join("bench.svg");
         draw(&report(), CASES, &file).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
+        assert!(text.starts_with(super::LICENCE) && text.contains("\n<svg") && text.trim_end().ends_with("</svg>"));
         assert!(text.contains("DRBD 8.4, protocol C") && text.matches("<rect").count() > CASES.len() * 10);
         assert!(draw(&report(), CASES, &dir.path().join("none/bench.svg")).is_err());
     }
