@@ -11,7 +11,7 @@ use crate::{
     harness::{case, Case, SOON},
     mapper::Mapped,
     mirror::{refused, QUICK},
-    persist::{boot, metadata, stands, until, up, CHUNK, DEVICE, MAPPED},
+    persist::{boot, metadata, number, stands, until, up, CHUNK, DEVICE, MAPPED},
     several::{all_same, extend, extended, generation, has_all, in_step, leg, same, some_writes, wait, QUARTER},
 };
 
@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_target_that_does_not_note_what_others_miss_is_given_up).three(),
     case!(a_second_target_that_was_prepared_is_compared).three(),
     case!(a_second_target_of_a_new_mirror_gets_what_was_ever_written).three(),
+    case!(one_of_two_targets_is_shipped_and_gets_what_changed_meanwhile).three(),
 ];
 
 /// A target whose metadata can be made to hang.
@@ -200,4 +201,42 @@ fn a_second_target_of_a_new_mirror_gets_what_was_ever_written(cluster: &Cluster)
     in_step(eve, 2)?;
     ensure!(leg(eve, abel)?["resynced_bytes"] == 4 * CHUNK, "{}", leg(eve, abel)?);
     same(adam, abel)
+}
+
+/// The other one goes on, and nothing is copied to it.
+///
+/// Covers: S274, S275, S276.
+fn one_of_two_targets_is_shipped_and_gets_what_changed_meanwhile(cluster: &Cluster) -> Result<()> {
+    extended(cluster, "")?;
+    let [eve, adam, abel] = cluster.nodes() else {
+        unreachable!("three machines")
+    };
+    until("the copies to be durable", || Ok(number(eve, "intent_chunks")? == 0))?;
+    let copied = |target: &Node| -> Result<Option<u64>> { Ok(leg(eve, target)?["resynced_bytes"].as_u64()) };
+    let (to_adam, to_abel) = (copied(adam)?, copied(abel)?);
+    let id = leg(eve, abel)?["id"].clone();
+    eve.ctl(&format!("pause data --leg {id}")).ok()?;
+    wait(eve, abel, "paused")?;
+    eve.sh(&format!("netraid-guest scatter {DEVICE} 3 100 200")).ok()?;
+    abel.power_off()?;
+    until("its going to be noticed", || {
+        Ok(leg(eve, abel)?["connection"] != "connected")
+    })?;
+    eve.sh(&format!("netraid-guest scatter {DEVICE} 201 400")).ok()?;
+    boot(abel)?;
+    abel.ctl("up --all").ok()?;
+    until("the shipped one to be back", || {
+        Ok(leg(eve, abel)?["connection"] == "connected")
+    })?;
+    let state = leg(eve, abel)?;
+    ensure!(state["state"] == "paused" && state["dirty_chunks"] == 5, "{state}");
+    eve.ctl(&format!("resume data --leg {id}")).ok()?;
+    in_step(eve, 2)?;
+    ensure!(
+        copied(abel)? == to_abel.map(|bytes| bytes + 5 * CHUNK),
+        "{}",
+        leg(eve, abel)?
+    );
+    ensure!(copied(adam)? == to_adam, "{}", leg(eve, adam)?);
+    all_same(cluster)
 }
