@@ -264,12 +264,12 @@ int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int ski
 	return sock_recvmsg(sock, &msg, msg.msg_flags);
 }
 
-/* Bytes of memory into the pages of a bio from byte `skip` on. */
-void netraid_bio_fill(struct bio *bio, unsigned int skip, const void *data, unsigned int len)
+/* Bytes of memory into the first pages of a bio. */
+void netraid_bio_fill(struct bio *bio, const void *data, unsigned int len)
 {
 	struct iov_iter iter;
 
-	netraid_bio_iter(bio, ITER_DEST, skip, len, &iter);
+	netraid_bio_iter(bio, ITER_DEST, 0, len, &iter);
 	copy_to_iter(data, len, &iter);
 }
 

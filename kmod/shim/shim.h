@@ -152,7 +152,7 @@ int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int ski
 int netraid_sock_send_headed(struct socket *sock, const void *head, unsigned int head_len, struct bio *bio, bool more);
 int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, void *tail,
 			  unsigned int tail_len);
-void netraid_bio_fill(struct bio *bio, unsigned int skip, const void *data, unsigned int len);
+void netraid_bio_fill(struct bio *bio, const void *data, unsigned int len);
 struct net *netraid_net_get(struct net *net);
 void netraid_net_put(struct net *net);
 

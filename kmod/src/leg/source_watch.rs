@@ -30,7 +30,7 @@ impl SourceLeg {
     fn look_for_disk(&self) {
         let finishing = || self.inner.lock().machine.state() == State::Finishing;
         if self.volume.is_disk_gone() && finishing() && self.volume.is_cut_off(self.number()) {
-            let reason = "the disk of this machine was given up before the target had all that was on it";
+            let reason = "the disk of this machine was given up before the target had all of it; put another one in with `netraid-ctl attach`";
             self.fire(Event::Lost, Some(Text::truncated(reason)));
         }
     }

@@ -327,7 +327,7 @@ impl Volume {
             let mut state = self.state.lock();
             let followed = state.log.followers.noted(leg, now());
             if let Some(remote) = state.remotes.get_mut(leg) {
-                remote.complete |= followed && remote.live && remote.in_step;
+                remote.complete |= followed && remote.in_step;
             }
             followed
         };

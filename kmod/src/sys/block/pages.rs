@@ -166,7 +166,7 @@ impl<C> PagedBio<C> {
         let len = self.len().min(data.len() as u32);
         if len > 0 {
             // SAFETY: The bio is ours and has `len` bytes, as `data` has.
-            unsafe { bind::netraid_bio_fill(self.rewound(), 0, data.as_ptr().cast(), len) };
+            unsafe { bind::netraid_bio_fill(self.rewound(), data.as_ptr().cast(), len) };
         }
         len
     }
