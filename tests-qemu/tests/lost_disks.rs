@@ -192,6 +192,18 @@ fn an_asynchronous_target_counts_as_a_synchronous_one_without_the_disk(cluster: 
     comes_back_as_target(&it)
 }
 
+/// A write fails, and the disk of the source stays in use.
+fn gets_the_error(mirror: &Mirror<'_>) -> Result<()> {
+    let write = format!("dd if=/dev/urandom of={DEVICE} bs=4k count=1 oflag=direct");
+    mirror.source.sh(&write).exits(1)?;
+    let state = mirror.status()?;
+    ensure!(
+        state["disk_state"] == "attached" && state["inconsistent"] == false,
+        "{state}"
+    );
+    Ok(())
+}
+
 /// Covers: S36, S175.
 fn without_a_target_in_step_the_application_gets_the_error(cluster: &Cluster) -> Result<()> {
     let it = Fixture::new(cluster)?;
@@ -199,13 +211,7 @@ fn without_a_target_in_step_the_application_gets_the_error(cluster: &Cluster) ->
     eve.ctl("pause data").ok()?;
     it.mirror.wait("paused")?;
     it.source.does(Does::FailWrites)?;
-    eve.sh(&format!("dd if=/dev/urandom of={DEVICE} bs=4k count=1 oflag=direct"))
-        .exits(1)?;
-    let state = it.mirror.status()?;
-    ensure!(
-        state["disk_state"] == "attached" && state["inconsistent"] == false,
-        "{state}"
-    );
+    gets_the_error(&it.mirror)?;
     it.source.does(Does::All)?;
     eve.ctl("resume data").ok()?;
     let mut workload = it.workload(12)?;
@@ -225,13 +231,7 @@ fn a_target_that_has_not_noted_the_end_of_its_resync_is_no_copy_to_rely_on(clust
     it.source.does(Does::FailWrites)?;
     let trap = Trap::set(cluster, Kind::ResyncDone, false);
     trap.await_sprung()?;
-    eve.sh(&format!("dd if=/dev/urandom of={DEVICE} bs=4k count=1 oflag=direct"))
-        .exits(1)?;
-    let state = it.mirror.status()?;
-    ensure!(
-        state["disk_state"] == "attached" && state["inconsistent"] == false,
-        "{state}"
-    );
+    gets_the_error(&it.mirror)?;
     ensure!(status(adam, "data")?["inconsistent"] == true, "the target knows it all");
     it.source.does(Does::All)?;
     cluster.restore_links();
