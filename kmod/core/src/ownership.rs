@@ -32,9 +32,9 @@
 //! Giving way means that what this machine wrote, and the other one never got, is overwritten. A machine that knows of
 //! a split brain does not give way by itself, nor does one that became source while the other one could not be asked.
 
-use crate::generation::{relation, Generations, Relation};
+use crate::generation::{self, relation, Generations, Relation};
 use crate::legs::LegNumber;
-use crate::meta::{MetaFlags, PeerFlags, Superblock};
+use crate::meta::{places, MetaFlags, PeerFlags, Superblock};
 use crate::name::{Name, Text};
 use crate::state::Role;
 use core::fmt;
@@ -258,6 +258,34 @@ impl Decision {
             set: MetaFlags::NONE.with(MetaFlags::YIELDED, yields),
             clear: MetaFlags::STOPPED.with(owner, yields),
         }
+    }
+}
+
+/// A machine becomes the source. What it wrote itself as a target, in a pause, counts as the first write that the other one
+/// misses: `wrote` begins the generation `fresh`. Otherwise others may hold the same, and its first write begins one.
+pub fn become_source(sb: &mut Superblock, wrote: bool, fresh: u64) {
+    let was_target = sb.role == Role::Target;
+    let over = MetaFlags::DATA_CORRUPT
+        .with(MetaFlags::YIELDED, true)
+        .with(MetaFlags::STOPPED, true)
+        .with(MetaFlags::CLEAN, true);
+    sb.role = Role::Source;
+    sb.flags = sb
+        .flags
+        .without(over)
+        .with(MetaFlags::LAST_OWNER, true)
+        .with(MetaFlags::SHARED, was_target);
+    if !was_target {
+        return;
+    }
+    places::forget_marks(&mut sb.peers);
+    let Some(peer) = sb.peers.first_mut() else { return };
+    // A pause of the target ends with its being a target.
+    peer.flags.set(PeerFlags::PAUSED, false);
+    if wrote && peer.base == 0 && !peer.is_free() {
+        peer.base = sb.current;
+        generation::rotate(&mut sb.current, &mut sb.history, fresh);
+        sb.flags.set(MetaFlags::SHARED, false);
     }
 }
 

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     leg::{self, Paused, Promotion, RecentMap},
-    meta::maps::PEER,
     sys::{
         bind as uapi,
         block::LowerDisk,
@@ -24,11 +23,10 @@ use crate::{
 };
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
-    generation,
     legs::LegNumber,
-    meta::{places, MetaFlags, PeerFlags, Superblock},
+    meta::{MetaFlags, Superblock},
     name::Text,
-    ownership::{silence_counts, start_decide, Decision, Peer, StartFacts, StartMode, StartPlan, StartRefusal},
+    ownership::{self, silence_counts, start_decide, Decision, Peer, StartFacts, StartMode, StartPlan, StartRefusal},
     state::Role,
 };
 
@@ -267,31 +265,7 @@ fn become_source(request: &Request<'_>, mirror: &Mirror, disk: Arc<LowerDisk>) -
         counters.dirty_chunks > 0 || counters.intent_chunks > 0
     });
     let fresh = u64::from_le_bytes(misc::random()) | 1;
-    let noted = store.change(|sb| {
-        sb.role = Role::Source;
-        let over = MetaFlags::DATA_CORRUPT
-            .with(MetaFlags::YIELDED, true)
-            .with(MetaFlags::STOPPED, true)
-            .with(MetaFlags::CLEAN, true);
-        sb.flags = sb
-            .flags
-            .without(over)
-            .with(MetaFlags::LAST_OWNER, true)
-            .with(MetaFlags::SHARED, was_target);
-        if was_target {
-            places::forget_marks(&mut sb.peers);
-        }
-        let Some(peer) = sb.peers.get_mut(PEER) else { return };
-        if was_target {
-            // A pause of the target ends with its being a target.
-            peer.flags.set(PeerFlags::PAUSED, false);
-        }
-        if was_target && wrote && peer.base == 0 && !peer.is_free() {
-            peer.base = sb.current;
-            generation::rotate(&mut sb.current, &mut sb.history, fresh);
-            sb.flags.set(MetaFlags::SHARED, false);
-        }
-    });
+    let noted = store.change(|sb| ownership::become_source(sb, wrote, fresh));
     noted.map_err(|error| mirror.unwritable(request, error))?;
     if let Some(paused) = &paused {
         paused.running.volume.set_generation(store.with(|sb| sb.current));

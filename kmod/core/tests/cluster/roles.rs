@@ -9,37 +9,21 @@ use crate::node::{Active, Source};
 use crate::request::Origin;
 use crate::store::Store;
 use crate::volume::Volume;
-use netraid_core::generation;
 use netraid_core::leg::State;
 use netraid_core::legs::{LegNumber, LegSet};
-use netraid_core::meta::{places, MetaFlags, PeerFlags, Superblock};
+use netraid_core::meta::{places, MetaFlags, Superblock};
 use netraid_core::name::Name;
-use netraid_core::ownership::{start_decide, StartFacts, StartMode, StartPlan};
+use netraid_core::ownership::{become_source, start_decide, StartFacts, StartMode, StartPlan};
 use netraid_core::state::Role;
 
 /// Notes that a machine is the source. `wrote`: it marked something as a target.
 pub fn note_source(sb: &mut Superblock, wrote: bool, fresh: u64, mistake: Option<Mistake>) {
-    let was_target = sb.role == Role::Target;
-    sb.role = Role::Source;
-    let over = MetaFlags::DATA_CORRUPT
-        .with(MetaFlags::YIELDED, true)
-        .with(MetaFlags::STOPPED, true)
-        .with(MetaFlags::CLEAN, true);
-    let shared = was_target && mistake != Some(Mistake::GoesOnAfterPromotion);
-    sb.flags = sb.flags.without(over).with(MetaFlags::LAST_OWNER, true);
-    sb.flags = sb.flags.with(MetaFlags::SHARED, shared);
-    if was_target && mistake != Some(Mistake::BelievesOldMaps) {
-        places::forget_marks(&mut sb.peers);
-    }
-    let peer = &mut sb.peers[0];
-    if was_target {
-        // A pause of the target ends with its being a target.
-        peer.flags.set(PeerFlags::PAUSED, false);
-    }
-    if was_target && wrote && peer.base == 0 && !peer.is_free() {
-        peer.base = sb.current;
-        generation::rotate(&mut sb.current, &mut sb.history, fresh);
-        sb.flags.set(MetaFlags::SHARED, false);
+    let before = sb.peers;
+    become_source(sb, wrote, fresh);
+    match mistake {
+        Some(Mistake::GoesOnAfterPromotion) => sb.flags.set(MetaFlags::SHARED, false),
+        Some(Mistake::BelievesOldMaps) => sb.peers[1..].copy_from_slice(&before[1..]),
+        _ => {}
     }
 }
 
