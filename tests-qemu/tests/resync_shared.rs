@@ -6,13 +6,15 @@ use tests_qemu::{Cluster, Node};
 
 use crate::{
     harness::{case, Case, SOON},
+    mapper::Mapped,
     mirror::{status, QUICK},
     persist::{boot, until, DEVICE},
-    several::{all_same, extended, has_all, in_step, leg, some_writes, wait},
+    several::{all_same, extend, extended, has_all, in_step, leg, some_writes, wait},
 };
 
 pub(crate) const CASES: &[Case] = &[
     case!(targets_that_lack_the_same_share_what_is_read).three().debug(),
+    case!(what_slow_targets_hold_up_is_read_once).three(),
     case!(a_target_that_lacks_more_gets_the_rest_alone).three(),
     case!(comparisons_are_shared_and_answered_by_each_target).three(),
     case!(mirrors_take_turns_in_being_resynchronized),
@@ -42,16 +44,13 @@ fn resumed(cluster: &Cluster) -> Result<()> {
     in_step(node, 2)
 }
 
-/// Covers: S106, S56.
-fn targets_that_lack_the_same_share_what_is_read(cluster: &Cluster) -> Result<()> {
-    extended(cluster, "")?;
+/// Has both targets lack the same 32 MiB; in their resync little more than that is read.
+fn resync_reads_once(cluster: &Cluster) -> Result<()> {
     let [eve, adam, abel] = cluster.nodes() else {
         unreachable!("three machines")
     };
     eve.ctl("pause data").ok()?;
     fill(eve, 8, 32)?;
-    // Slow enough that the moment between the beginnings does not count.
-    eve.ctl("set data resync-rate 8M").ok()?;
     let (before, rounds) = (bytes_read(eve, "vdb")?, leg(eve, adam)?["resyncs"].clone());
     resumed(cluster)?;
     let read = bytes_read(eve, "vdb")? - before;
@@ -62,10 +61,44 @@ fn targets_that_lack_the_same_share_what_is_read(cluster: &Cluster) -> Result<()
     for target in [adam, abel] {
         let leg = leg(eve, target)?;
         ensure!(leg["resyncs"] != rounds && leg["resync_total"] == 32 * MIB, "{leg}");
+    }
+    Ok(())
+}
+
+/// Covers: S106, S56.
+fn targets_that_lack_the_same_share_what_is_read(cluster: &Cluster) -> Result<()> {
+    extended(cluster, "")?;
+    let [eve, adam, abel] = cluster.nodes() else {
+        unreachable!("three machines")
+    };
+    // Slow enough that the moment between the beginnings does not count.
+    eve.ctl("set data resync-rate 8M").ok()?;
+    resync_reads_once(cluster)?;
+    for target in [adam, abel] {
+        let leg = leg(eve, target)?;
         // What came without asking counts against the rate, but for what the rate allows to save.
         let took = leg["resync_elapsed_ms"].as_u64().context("resync_elapsed_ms")?;
         ensure!(took >= 3000, "32 MiB took {took} ms at 8 MiB/s");
     }
+    all_same(cluster)
+}
+
+/// All that may be under way to a target is, all the time: each has room when the other one has none. Covers: S106, S56.
+fn what_slow_targets_hold_up_is_read_once(cluster: &Cluster) -> Result<()> {
+    let [eve, targets @ ..] = cluster.nodes() else {
+        unreachable!("three machines")
+    };
+    eve.ctl(&format!("create data --disk /dev/vdb {QUICK}")).ok()?;
+    let mut slow = Vec::new();
+    for target in targets {
+        slow.push(Mapped::make(target, "slow", "0 131072 delay /dev/vdb 0 100")?);
+        target
+            .ctl(&format!("join data --disk /dev/mapper/slow --yes {QUICK}"))
+            .ok()?;
+        extend(eve, target, &QUICK.to_string())?;
+    }
+    in_step(eve, 2)?;
+    resync_reads_once(cluster)?;
     all_same(cluster)
 }
 

@@ -13,6 +13,17 @@ pub const MOST: u32 = 8;
 /// Milliseconds for which an unused part of the rate may be used later.
 const BURST_MS: u64 = 200;
 
+/// Whether a leg takes a copy that another leg asked for. `under_way` and `window` are bytes: what it has to get as yet,
+/// and what it may ask for itself.
+///
+/// It takes twice what it asks for. Where the network or the target is what takes time, all legs have their windows
+/// full; the one that has room first would read for itself alone, and so would the next. Not without a bound, as a target
+/// that is slower than the others holds the pages. A window of 0 belongs to no resync at work.
+#[must_use]
+pub const fn takes_unasked(under_way: u64, window: u64) -> bool {
+    under_way < window.saturating_mul(2)
+}
+
 /// The pace of one resync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -99,6 +110,13 @@ mod tests {
             pace.observe(false);
         }
         assert_eq!(pace.window(), MOST);
+    }
+
+    /// A leg whose window is full has room for what others read, and one without a resync takes nothing. Covers: S106.
+    #[test]
+    fn a_full_window_leaves_room_for_what_others_ask_for() {
+        assert!(takes_unasked(0, 10) && takes_unasked(10, 10) && takes_unasked(19, 10));
+        assert!(!takes_unasked(20, 10) && !takes_unasked(0, 0));
     }
 
     #[test]

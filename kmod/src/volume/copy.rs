@@ -16,11 +16,13 @@ use crate::sys::{
     lend::Lent,
     sync::{Busy, Guarded},
 };
+use core::ops::Range;
 use kernel::prelude::*;
 use netraid_core::{
     chunk::Geometry,
     inflight::Slot,
     legs::{LegNumber, LegSet},
+    pace::takes_unasked,
     resync::{is_shared, Cursor, Step},
     wire::{Flags, Kind},
 };
@@ -101,23 +103,45 @@ impl State {
         let copy = requests.find(|request| request.is_copy_for(leg) && request.clears.contains(&chunk))?;
         Some(copy.clears.end)
     }
+
+    /// The legs that a copy of any of these chunks is under way to.
+    fn copied_to(&self, chunks: &Range<u64>) -> LegSet {
+        let mut legs = LegSet::NONE;
+        let requests = self.inflight.iter().filter_map(|slot| self.requests.get(slot.index()));
+        for copy in requests.filter(|copy| copy.clears.start < chunks.end && chunks.start < copy.clears.end) {
+            for leg in copy.legs.iter().filter(|leg| copy.is_copy_for(*leg)) {
+                legs.put(leg, true);
+            }
+        }
+        legs
+    }
+
+    /// The legs that a copy is good for: beside the one that asks for it those whose resync is at work, has room for
+    /// what others ask for, and lacks just that, also when all that is under way has come.
+    fn sharing(&self, copy: &Request, geometry: &Geometry) -> LegSet {
+        let served = self.copied_to(&copy.clears);
+        let mut legs = self.remotes.lacking(copy, geometry).without(served);
+        legs.put(copy.leg, true);
+        legs
+    }
 }
 
 impl Remotes {
-    /// The legs that a copy is good for: beside the one that asks for it those whose resync is at work, has not enough
-    /// under way, and lacks just that.
-    fn sharing(&self, copy: &Request, geometry: &Geometry) -> LegSet {
+    /// The legs whose resync is at work, has room for what others ask for, and wants just this copy.
+    fn lacking(&self, copy: &Request, geometry: &Geometry) -> LegSet {
         let compare = copy.kind == Some(Kind::Compare);
         // A piece of a chunk clears no mark, or that of the whole chunk.
         let whole = copy.clears == geometry.range(copy.offset, copy.len);
         let shares = |remote: &Remote| {
             let doubtful = |chunk: u64| remote.is_doubtful(chunk);
-            let works = remote.live && remote.copy_bytes < remote.copy_window;
-            works && is_shared(remote.dirty.map(), doubtful, copy.clears.clone(), compare)
+            let takes = remote.live && takes_unasked(remote.copy_bytes, remote.copy_window);
+            takes && is_shared(remote.dirty.map(), doubtful, copy.clears.clone(), compare)
         };
-        let mut legs = if whole { self.those(shares) } else { LegSet::NONE };
-        legs.put(copy.leg, true);
-        legs
+        if whole {
+            self.those(shares)
+        } else {
+            LegSet::NONE
+        }
     }
 }
 
@@ -175,7 +199,7 @@ pub(crate) fn enter(volume: &Guarded<Volume>, part: Part) -> Result<bool> {
         drop(request);
         return Ok(false);
     }
-    request.legs = state.remotes.sharing(&request, geometry);
+    request.legs = state.sharing(&request, geometry);
     for (leg, remote) in state.remotes.iter_mut().filter(|(leg, _)| request.legs.contains(*leg)) {
         remote.copy_begins(leg, &request);
     }
