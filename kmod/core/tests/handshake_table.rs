@@ -357,6 +357,54 @@ fn two_sources_that_were_both_written_to_are_a_split_brain_and_no_mistake() {
     }
 }
 
+/// Of two machines that were both the last source, as they have the same disk, the target of one keeps the other from
+/// being source as well. Covers: S277.
+#[test]
+fn the_last_source_is_told_of_another_that_is_in_service() {
+    let ask = Hello {
+        flags: HelloFlags::ASK.with(HelloFlags::OWNER, true),
+        known_generation: 6,
+        ..hello()
+    };
+    let served = TargetFacts {
+        connected: connected(OTHER),
+        ..target()
+    };
+    // Nothing; the same; what the marks of the source are based on; one of its past.
+    for mine in [FRESH, at(5, 0, 4), at(6, 0, 3), at(4, 0, 3)] {
+        let facts = TargetFacts { mine, ..served };
+        let (code, reason) = refusal(&facts, &ask);
+        assert_eq!(code, RefuseCode::Taken);
+        assert_eq!(
+            reason,
+            "seth has mirror data in service, and adam is its target; stop it on seth first"
+        );
+        let told = Ok(Verdict::Tell);
+        // The source that is connected may have restarted.
+        let own = TargetFacts {
+            connected: connected(SOURCE),
+            ..facts
+        };
+        assert_eq!(target_decide(&own, &ask), told);
+        let alone = TargetFacts {
+            connected: None,
+            ..facts
+        };
+        assert_eq!(target_decide(&alone, &ask), told);
+        // A target that asks whether it may take over.
+        let other = Hello {
+            flags: HelloFlags::ASK,
+            ..ask
+        };
+        assert_eq!(target_decide(&facts, &other), told);
+    }
+    // Who lacks something is a target himself, as the answer tells.
+    for mine in [at(8, 5, 4), at(8, 7, 5), at(8, 6, 3)] {
+        let facts = TargetFacts { mine, ..served };
+        assert_eq!(target_decide(&facts, &ask), Ok(Verdict::Tell), "{mine:?}");
+    }
+}
+
 #[test]
 fn who_asks_is_told_whatever_the_role_unless_the_mirror_is_another_one() {
     let ask = Hello {

@@ -27,6 +27,9 @@ use netraid_core::{
 /// How long a machine that saw its source die waits for the answer of that source: it is likely to be dead.
 const WARM_MS: u32 = 2000;
 
+/// How often a machine is asked that says that another one is in service.
+const AGAIN_MS: u32 = 500;
+
 /// Whom to ask, and as whom.
 pub(crate) struct Question<'a> {
     pub(crate) node: &'a Node,
@@ -41,9 +44,16 @@ pub(crate) struct Question<'a> {
     pub(crate) warm: bool,
 }
 
-/// Asks; sleeps at most twice the timeout of the leg.
+/// Asks; sleeps at most three times the timeout of the leg.
 pub(crate) fn ask(net: &NetNs, question: &Question<'_>) -> Heard {
-    match exchange(net, question) {
+    let until = misc::now_ms().saturating_add(question.timing.timeout_ms.into());
+    let mut heard = exchange(net, question);
+    // The connection of a source that has died is there until its target notices.
+    while matches!(&heard, Ok(Err(refusal)) if refusal.code == RefuseCode::Taken) && misc::now_ms() < until {
+        misc::sleep_ms(AGAIN_MS);
+        heard = exchange(net, question);
+    }
+    match heard {
         Ok(Ok(welcome)) => Heard::Answer(answer(&welcome)),
         // Other mirrors listen there, this one is not up: as if nobody listened.
         Ok(Err(refusal)) if refusal.code == RefuseCode::OtherMirror => Heard::Nothing,

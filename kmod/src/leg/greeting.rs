@@ -67,7 +67,8 @@ pub(crate) fn hello(store: &Store, by: &Introduction<'_>) -> Hello {
             flags: by
                 .flags
                 .with(HelloFlags::PREPARED, sb.flags.contains(MetaFlags::PREPARED))
-                .with(HelloFlags::NEW, sb.flags.contains(MetaFlags::NEW)),
+                .with(HelloFlags::NEW, sb.flags.contains(MetaFlags::NEW))
+                .with(HelloFlags::OWNER, sb.flags.contains(MetaFlags::LAST_OWNER)),
             features: by.features,
             mirror_uuid: sb.mirror_uuid,
             node_uuid: by.node.uuid,

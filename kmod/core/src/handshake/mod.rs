@@ -15,7 +15,8 @@
 //! | Does it name another mirror? | `RefuseCode::OtherMirror` |
 //! | Does the disk belong to a mirror with another identity? | `RefuseCode::OtherUuid` |
 //! | Is the caller this machine itself, and was that not permitted? | `RefuseCode::SameMachine` |
-//! | Is it only a question (`HelloFlags::ASK`)? | [`Verdict::Tell`] |
+//! | Does it ask (`HelloFlags::ASK`) as the last source of what another machine is connected with? | `RefuseCode::Taken` |
+//! | Is it any other question? | [`Verdict::Tell`] |
 //! | Is this machine source, or the mirror stopped here? | `RefuseCode::SplitBrain` where both went on by themselves, else `RefuseCode::NotTarget` |
 //! | Is another machine connected? | `RefuseCode::Taken` |
 //! | Is the disk smaller than the mirror? | `RefuseCode::TooSmall` |

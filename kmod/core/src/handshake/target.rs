@@ -84,6 +84,7 @@ pub fn target_decide(facts: &TargetFacts, hello: &Hello) -> Result<Verdict, Refu
     check_sense(facts, hello)?;
     check_identity(facts, hello)?;
     if hello.flags.contains(HelloFlags::ASK) {
+        check_owner(facts, hello)?;
         return Ok(Verdict::Tell);
     }
     check_role(facts, hello)?;
@@ -188,6 +189,30 @@ fn check_identity(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
         );
     }
     Ok(())
+}
+
+/// Refuses one that asks as the last source while another machine is source of the same data. The one that asks may not be
+/// able to reach that, or share its disk. Who has older data learns more from an answer.
+#[expect(
+    clippy::result_large_err,
+    reason = "a refusal is a sentence, and there is no allocator"
+)]
+fn check_owner(facts: &TargetFacts, hello: &Hello) -> Result<(), Refusal> {
+    let related = relation(&facts.mine, &generations_of_source(hello));
+    let as_good = matches!(related, Relation::SelfFresh | Relation::Same) || related.peer_is_newer();
+    let rivals = as_good && hello.flags.contains(HelloFlags::OWNER);
+    match facts.connected {
+        Some(other) if rivals && other.node_uuid != hello.node_uuid => refuse(
+            RefuseCode::Taken,
+            format_args!(
+                "{source} has mirror {name} in service, and {node} is its target; stop it on {source} first",
+                source = other.node_name,
+                name = facts.local_name,
+                node = facts.node_name
+            ),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a source where there is another one, here or connected.

@@ -55,6 +55,8 @@ flags32! {
         PREPARED = 8;
         /// What its disk held before the mirror is not wanted; only what was written counts.
         NEW = 16;
+        /// It was the last source, as far as it knows.
+        OWNER = 32;
     }
 }
 

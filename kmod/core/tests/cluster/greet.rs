@@ -21,7 +21,9 @@ pub fn hello(number: usize, node: &Node, sb: &Superblock, place: LegNumber, flag
     Hello {
         priorities: netraid_core::priority::Priorities::NONE,
         version_minor: VERSION_MINOR,
-        flags: flags.with(HelloFlags::PREPARED, sb.flags.contains(MetaFlags::PREPARED)),
+        flags: flags
+            .with(HelloFlags::PREPARED, sb.flags.contains(MetaFlags::PREPARED))
+            .with(HelloFlags::OWNER, sb.flags.contains(MetaFlags::LAST_OWNER)),
         features: 0,
         mirror_uuid: sb.mirror_uuid,
         node_uuid: node.uuid,

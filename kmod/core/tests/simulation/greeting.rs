@@ -25,7 +25,8 @@ pub(crate) fn hello(node: usize, it: &Node, flags: HelloFlags) -> Hello {
         version_minor: VERSION_MINOR,
         flags: flags
             .with(HelloFlags::PREPARED, it.meta.has(MetaFlags::PREPARED))
-            .with(HelloFlags::NEW, it.meta.has(MetaFlags::NEW)),
+            .with(HelloFlags::NEW, it.meta.has(MetaFlags::NEW))
+            .with(HelloFlags::OWNER, it.meta.has(MetaFlags::LAST_OWNER)),
         features: 0,
         mirror_uuid: sb.mirror_uuid,
         node_uuid: it.uuid,
