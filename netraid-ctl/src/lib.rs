@@ -24,5 +24,6 @@ pub mod nl;
 pub mod node;
 pub mod output;
 pub mod place;
+pub mod shared;
 
 pub use env::Env;

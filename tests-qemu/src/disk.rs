@@ -24,19 +24,31 @@ pub struct DiskSpec {
     pub size: u64,
     /// Whether the machine may discard and write zeroes.
     pub discard: bool,
+    /// Whether it is one disk that all machines have, as in a storage network.
+    pub shared: bool,
 }
 
 impl DiskSpec {
     /// A disk of `size` bytes that can discard.
     #[must_use]
     pub fn new(size: u64) -> Self {
-        Self { size, discard: true }
+        Self {
+            size,
+            discard: true,
+            shared: false,
+        }
     }
 
     /// The same disk without discard and write-zeroes.
     #[must_use]
     pub fn without_discard(self) -> Self {
         Self { discard: false, ..self }
+    }
+
+    /// One disk of that kind for all machines, as in a storage network.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { shared: true, ..self }
     }
 }
 
@@ -85,8 +97,9 @@ impl Disk {
         // What QEMU has told the machine is written lies in the host's page cache and so
         // survives the death of QEMU; syncing it to the host's disk would only cost time.
         let drive = format!(
-            "if=none,id={name},file={},format=raw,cache=unsafe,discard=unmap",
-            self.path.display()
+            "if=none,id={name},file={},format=raw,cache=unsafe,discard=unmap,file.locking={}",
+            self.path.display(),
+            if self.spec.shared { "off" } else { "auto" }
         );
         let device =
             format!("virtio-blk-pci,drive={name},serial={name},discard={onoff},write-zeroes={onoff},iothread=io");

@@ -50,6 +50,7 @@ mod memory;
 mod metadata_damage;
 mod methods;
 mod mirror;
+mod multi_site;
 mod netlink;
 mod pause;
 mod persist;
@@ -119,6 +120,7 @@ fn main() -> ExitCode {
         memory::CASES,
         metadata_damage::CASES,
         methods::CASES,
+        multi_site::CASES,
         netlink::CASES,
         pause::CASES,
         power_cut::CASES,

@@ -24,6 +24,11 @@ pub struct Place {
     /// where both sides say so; NO_FULL_SYNC=1 in /etc/default/netraid says so for every mirror
     #[arg(long)]
     pub no_full_sync: bool,
+    /// The disk is shared with other machines, of which one at a time has the mirror in service: a cluster manager brings
+    /// it up where it belongs, and `up --all` leaves it alone. The bitmap has to be on shared storage, too, on a device
+    /// that holds no other mirror's
+    #[arg(long)]
+    pub shared_disk: bool,
     /// Number of the block device, N in /dev/netraidN [default: the lowest free one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
     pub id: Option<u32>,

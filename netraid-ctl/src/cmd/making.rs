@@ -21,6 +21,7 @@ use crate::meta::{prepare, Prepared};
 use crate::model::Endpoint;
 use crate::nl::Client;
 use crate::place;
+use crate::shared;
 
 /// A mirror that is to be made.
 #[derive(Debug)]
@@ -86,6 +87,8 @@ impl Plan {
             let missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
             config.made_file = env.host.stat(Path::new(path)).is_err_and(missing);
         }
+        config.shared = args.shared_disk;
+        shared::check(&config, env).map_err(cannot)?;
         config.id = args.id;
         config.heartbeat = args.liveness.heartbeat;
         config.timeout = args.liveness.timeout;

@@ -60,8 +60,20 @@ fn each(
     Ok(status)
 }
 
+/// Whether other machines may have it in service. What is wrong with a configuration is told by who needs it.
+fn is_shared(name: &str, env: &Env<'_>) -> bool {
+    let config = Store::new(env.paths).load(name);
+    matches!(config, Ok(Some(config)) if config.shared)
+}
+
 fn up_one(name: &str, all: bool, client: &mut Client, env: &mut Env<'_>) -> Result<String> {
     let action = format!("bring mirror {name} up");
+    if all && is_shared(name, env) && !client.find(name)?.map(Mirror::from).as_ref().is_some_and(in_service) {
+        return Ok(format!(
+            "Mirror {name} is on a shared disk and left to whoever knows which machine is to have it; `netraid-ctl up {name}` \
+             brings it up."
+        ));
+    }
     let before = loaded(name, client, env, &action)?;
     if in_service(&before) {
         return Ok(format!("Mirror {name} is up already: {}.", describe(&before)));

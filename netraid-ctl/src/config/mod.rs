@@ -47,6 +47,9 @@ pub struct MirrorConfig {
     /// The file with the metadata was made together with the mirror, and goes with it.
     #[serde(default)]
     pub made_file: bool,
+    /// The disk is shared with other machines, of which one at a time has the mirror in service.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// Where this machine listens, as on the command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
@@ -123,6 +126,7 @@ impl MirrorConfig {
             bitmap,
             state,
             made_file: false,
+            shared: false,
             listen: None,
             heartbeat: None,
             timeout: None,

@@ -103,7 +103,7 @@ impl Machine {
         self.disk(name, minor, None);
     }
 
-    fn disk(&mut self, name: &str, minor: u32, whole: Option<&str>) {
+    pub(crate) fn disk(&mut self, name: &str, minor: u32, whole: Option<&str>) {
         let folder = format!("/sys/class/block/{name}");
         self.file(&format!("{folder}/dev"), &format!("254:{minor}\n"));
         self.file(&format!("{folder}/size"), "2097152\n");

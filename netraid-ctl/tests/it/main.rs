@@ -25,6 +25,7 @@ mod places;
 mod priorities;
 mod promote;
 mod service;
+mod shared;
 mod standing;
 mod status;
 mod waiting;

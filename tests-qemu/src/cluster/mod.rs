@@ -183,7 +183,8 @@ impl Cluster {
             fs::create_dir(&node_dir)?;
             let mut made = Vec::new();
             for (letter, disk) in ('b'..='z').zip(disks) {
-                made.push(Disk::create(&node_dir, format!("vd{letter}"), disk.clone())?);
+                let folder = if disk.shared { dir.path() } else { &node_dir };
+                made.push(Disk::create(folder, format!("vd{letter}"), disk.clone())?);
             }
             let state = StateDisk::create(&node_dir, &template)?;
             let mut options = assembly::options(artifacts, spec, index, &node_dir, &made, &images, &switches);

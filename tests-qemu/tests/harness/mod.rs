@@ -53,6 +53,7 @@ pub(crate) struct Case {
     debug_only: bool,
     machines: usize,
     memory: Option<u64>,
+    shared: bool,
 }
 
 impl Case {
@@ -66,6 +67,7 @@ impl Case {
             debug_only: false,
             machines: 2,
             memory: None,
+            shared: false,
         }
     }
 
@@ -95,6 +97,11 @@ impl Case {
         }
     }
 
+    /// The same on machines that share two more disks, `vdg` and `vdh`, both of 64 MiB.
+    pub(crate) const fn shared(self) -> Self {
+        Self { shared: true, ..self }
+    }
+
     /// The same on eight machines: a source with as many targets as there can be.
     pub(crate) const fn eight(self) -> Self {
         Self { machines: 8, ..self }
@@ -119,21 +126,25 @@ macro_rules! case {
 }
 pub(crate) use case;
 
-/// Which machines a test needs: how many, and with how much memory where that is not the usual.
-type Kind = (usize, Option<u64>);
+/// Which machines a test needs: how many, with how much memory where that is not the usual, and whether they share disks.
+type Kind = (usize, Option<u64>, bool);
 
 /// The machines every test can count on: `vdb` and `vdc` of 64 MiB, `vdd` a sector smaller, `vde`
 /// large enough for xfs, `vdf` for metadata; two networks.
-fn standard((machines, memory): Kind) -> ClusterSpec {
+fn standard((machines, memory, shared): Kind) -> ClusterSpec {
     let spec = ClusterSpec::new(machines).networks(2);
     let spec = memory.map_or(spec.clone(), |memory| spec.memory(memory));
-    spec.disks(&[
+    let mut disks = vec![
         DiskSpec::new(64 * MIB),
         DiskSpec::new(64 * MIB),
         DiskSpec::new(64 * MIB - 512),
         DiskSpec::new(320 * MIB),
         DiskSpec::new(4 * MIB),
-    ])
+    ];
+    if shared {
+        disks.extend([DiskSpec::new(64 * MIB).shared(), DiskSpec::new(64 * MIB).shared()]);
+    }
+    spec.disks(&disks)
 }
 
 /// After so many tests the debug kernel looks for lost memory, which takes it longer than most tests do.
@@ -185,7 +196,7 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     cases.retain(chosen());
-    cases.sort_by_key(|case| (case.machines, case.memory));
+    cases.sort_by_key(|case| (case.machines, case.memory, case.shared));
     let workers = workers().min(cases.len()).max(1);
     arguments.test_threads = Some(workers);
     // A worker takes machines for a test and puts them back.
@@ -243,7 +254,7 @@ fn chosen() -> impl Fn(&Case) -> bool {
 /// Runs a case; `left`: how many have not begun.
 fn run(pool: &mut Pool, case: Case, time: &mut Time, left: &AtomicUsize) -> Result<()> {
     let began = Instant::now();
-    let kind = (case.machines, case.memory);
+    let kind = (case.machines, case.memory, case.shared);
     let cluster = pool.take(kind)?;
     time.machines = began.elapsed();
     for node in cluster.nodes() {
