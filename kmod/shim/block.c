@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <crypto/sha2.h>
 #include <linux/bio.h>
+#include <linux/blk-crypto.h>
+#include <linux/bio-integrity.h>
 #include <linux/blkdev.h>
 #include <linux/highmem.h>
 #include <linux/module.h>
@@ -79,6 +81,32 @@ u32 netraid_bdev_devt(struct block_device *bdev)
 bool netraid_bdev_own(struct block_device *bdev)
 {
 	return bdev->bd_disk->fops->owner == THIS_MODULE;
+}
+
+/*
+ * Whether a bio carries nothing that is bound to its own disk, and is not one in which the results of several come together;
+ * all of them static inlines.
+ */
+bool netraid_bio_is_plain(struct bio *bio)
+{
+	return !bio_flagged(bio, BIO_CHAIN) && !bio_integrity(bio) && !bio_has_crypt_ctx(bio);
+}
+
+/* bio_set_dev() is a static inline. */
+void netraid_bio_set_disk(struct bio *bio, struct block_device *bdev)
+{
+	bio_set_dev(bio, bdev);
+}
+
+/* mempool_create_kmalloc_pool() and mempool_alloc() are macros; with GFP_NOIO it waits but does not fail. */
+mempool_t *netraid_memory_pool(int pieces, size_t size)
+{
+	return mempool_create_kmalloc_pool(pieces, size);
+}
+
+void *netraid_memory_get(mempool_t *pool)
+{
+	return mempool_alloc(pool, GFP_NOIO);
 }
 
 /* mempool_create_page_pool() is a static inline. */

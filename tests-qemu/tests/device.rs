@@ -3,6 +3,7 @@
 
 use anyhow::{ensure, Result};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tests_qemu::{Cluster, Node};
 
 use crate::{
@@ -20,7 +21,12 @@ pub(crate) const CASES: &[Case] = &[
     case!(the_source_connects_to_the_target),
     case!(a_mirror_without_a_target_counts_as_degraded),
     case!(a_write_outside_of_the_mirror_is_impossible),
+    case!(reads_of_any_size_through_a_partition_are_right_and_counted).debug(),
 ];
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// An attribute of the queue of a block device.
 fn queue(node: &Node, device: &str, name: &str) -> Result<String> {
@@ -157,6 +163,51 @@ fn the_device_is_found_where_disks_are_found(cluster: &Cluster) -> Result<()> {
     node.ctl("stop data").ok()?;
     node.sh("test ! -e /dev/netraid0 && ! grep netraid0 /proc/partitions")
         .ok()?;
+    Ok(())
+}
+
+/// The disk gets the application's own bios, which come back as they were: to the partition that was read, also where a read
+/// is larger than any one of the disk. Covers: S1.
+fn reads_of_any_size_through_a_partition_are_right_and_counted(cluster: &Cluster) -> Result<()> {
+    const PART: &str = "/dev/netraid0p1";
+    const FIRST: u64 = 1 << 20;
+    const LENGTH: u64 = 32 << 20;
+    let node = cluster.node(0);
+    node.ctl("create data --disk /dev/vdb").ok()?;
+    node.sh(&format!(
+        "printf '1M,32M\\n' | sfdisk -q --no-tell-kernel /dev/netraid0 && blockdev --rereadpt /dev/netraid0 && \
+         head -c 32M /dev/urandom | dd of={PART} bs=1M iflag=fullblock oflag=direct status=none"
+    ))
+    .ok()?;
+    let disk = node.disk("vdb")?.read(FIRST, LENGTH)?;
+    let holds = hex(&Sha256::digest(&disk));
+    for how in [
+        "bs=4k iflag=direct",
+        "bs=512 count=4k iflag=direct",
+        "bs=8M iflag=direct",
+        "bs=64k",
+    ] {
+        let told = node.sh(&format!("dd if={PART} {how} status=none | sha256sum")).ok()?;
+        let read = if how.contains("count") { 4096 * 512 } else { disk.len() };
+        ensure!(told.starts_with(&hex(&Sha256::digest(&disk[..read]))), "{how}: {told}");
+    }
+    // Several at a time, some of them larger than what the disk takes at once.
+    node.sh(&format!(
+        "fio --name=reads --filename={PART} --direct=1 --ioengine=libaio --rw=randread --bsrange=512-4M --iodepth=32 \
+         --runtime=5 --time_based --norandommap"
+    ))
+    .ok()?;
+    ensure!(node.sh(&format!("sha256sum {PART}")).ok()?.starts_with(&holds));
+    for device in ["netraid0/netraid0p1", "netraid0", "vdb"] {
+        let stat = node.sh(&format!("cat /sys/block/{device}/stat")).ok()?;
+        let numbers: Vec<u64> = stat.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let (reads, sectors, under_way) = (numbers[0], numbers[2], numbers[8]);
+        // Three times all of it, and what fio read.
+        ensure!(
+            reads > 32 << 1 && sectors > 3 * LENGTH / 512 && under_way == 0,
+            "{device}: {stat}"
+        );
+    }
     Ok(())
 }
 

@@ -61,7 +61,7 @@ use disks::Disks;
 use crate::{
     meta::{maps::Maps, Store},
     sys::{
-        block::{BioSet, LowerDisk, PagePool, PagedSet},
+        block::{BioSet, LowerDisk, PagePool, PagedSet, Passes},
         misc,
         sync::{Event, Guarded, IrqLock},
         thread::KThread,
@@ -137,7 +137,8 @@ pub(crate) struct Volume {
     generation: Mutex<()>,
     /// The metadata.
     pub(crate) store: Arc<Store>,
-    reads: BioSet<read::Read>,
+    reads: Passes<read::Read>,
+    cloned_reads: BioSet<read::Cloned>,
     clones: BioSet<write::Local>,
     /// A leg is asynchronous; changed together with what the lock protects of that.
     asynchronous: Atomic<bool>,
@@ -175,7 +176,8 @@ impl Volume {
             generation,
         )?;
         state.detaches = !flags.contains(MetaFlags::PASS_ON);
-        let (reads, clones) = (BioSet::new(RESERVE)?, BioSet::new(RESERVE)?);
+        let (reads, cloned_reads) = (Passes::new(RESERVE)?, BioSet::new(RESERVE)?);
+        let clones = BioSet::new(RESERVE)?;
         // Nobody waits for one of these: the smallest reserve there can be.
         let shadows = PagedSet::new(1)?;
         let (copies, pool) = (PagedSet::new(RESERVE)?, PagePool::new(RESERVE_PAGES)?);
@@ -198,6 +200,7 @@ impl Volume {
                 generation <- new_mutex!((), "netraid_generation"),
                 store,
                 reads,
+                cloned_reads,
                 clones,
                 asynchronous: Atomic::new(false),
                 gone: Atomic::new(false),

@@ -34,6 +34,7 @@ const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xff);
 const fn colour(family: Family) -> RGBColor {
     match family {
         Family::Disk => RGBColor(0xb0, 0xb7, 0xbf),
+        Family::Remap | Family::Raid => RGBColor(0x80, 0x87, 0x8f),
         Family::Netraid => RGBColor(0xd5, 0x5e, 0x00),
         Family::Drbd => RGBColor(0x00, 0x72, 0xb2),
         Family::RaidNvme => RGBColor(0x00, 0x9e, 0x73),

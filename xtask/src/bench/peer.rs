@@ -56,6 +56,10 @@ pub(super) enum Family {
     Disk,
     /// What is measured here.
     Netraid,
+    /// The kernel's device mapper, which passes everything on as it is: what any device on top of another one costs.
+    Remap,
+    /// The kernel's RAID 1 without a second disk.
+    Raid,
     /// The kernel's DRBD 8.4.
     Drbd,
     /// The kernel's RAID 1, with a disk of another machine by NVMe over TCP.
@@ -102,7 +106,9 @@ pub(super) struct Peer {
 #[must_use]
 pub(super) fn all() -> Vec<Peer> {
     let mut all = vec![raw()];
+    all.push(linear());
     all.extend(netraid::local());
+    all.push(raid::local());
     let ours = netraid::mirrors();
     let mut theirs: Vec<Peer> = drbd::all();
     theirs.extend(raid::all());
@@ -138,6 +144,25 @@ fn raw() -> Peer {
         part: None,
         rejoin: None,
         tear_down: "true".to_owned(),
+        sides: None,
+    }
+}
+
+fn linear() -> Peer {
+    Peer {
+        name: "dm-linear",
+        family: Family::Remap,
+        kind: Kind::Local,
+        // Without udev there is no other name.
+        device: "/dev/dm-0",
+        set_up: format!(
+            "dmsetup create bench-linear --noudevsync --table \"0 $(blockdev --getsz {SOURCE}) linear {SOURCE} 0\" && \
+             [ -b /dev/dm-0 ]"
+        ),
+        copy: None,
+        part: None,
+        rejoin: None,
+        tear_down: "dmsetup remove --retry --noudevsync bench-linear".to_owned(),
         sides: None,
     }
 }

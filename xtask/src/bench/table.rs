@@ -134,7 +134,8 @@ fn ratios<'a>(report: &Report, peer: &Outcome, cases: &'a [Case]) -> Vec<(&'stat
     };
     let mut all = Vec::new();
     let best = to(&|case| Some(report.best_of_others(peer.kind, |it| it.score(case))?.1));
-    if best.iter().any(Option::is_some) {
+    // Those without a target do different things.
+    if peer.kind > Kind::Local && best.iter().any(Option::is_some) {
         all.push(("to the best other", best));
     }
     all.push(("to the raw disk", to(&|case| report.raw()?.score(case))));

@@ -9,9 +9,11 @@ mod bioset;
 mod disk;
 mod lower;
 mod pages;
+mod pass;
 
 pub(crate) use bio::{Bio, BioList, IoResult, Op};
 pub(crate) use bioset::{BioSet, Child, Done};
 pub(crate) use disk::{Disk, Operations};
 pub(crate) use lower::LowerDisk;
 pub(crate) use pages::{PagePool, PagedBio, PagedDone, PagedSet};
+pub(crate) use pass::{Passes, Returned};

@@ -90,6 +90,25 @@ fn raid(name: &'static str, kind: Kind, way: &Way) -> Peer {
     }
 }
 
+/// One disk, with the bitmap that a second one would be brought up to date by.
+pub(super) fn local() -> Peer {
+    Peer {
+        name: "md raid1 local",
+        family: Family::Raid,
+        kind: Kind::Local,
+        device: DEVICE,
+        set_up: format!(
+            "modprobe raid1; wipefs -aq {SOURCE}; mdadm --create {DEVICE} --run --level=1 --raid-devices=2 \
+             --bitmap=internal --metadata=1.2 {SOURCE} missing"
+        ),
+        copy: None,
+        part: None,
+        rejoin: None,
+        tear_down: format!("mdadm --stop {DEVICE}; wipefs -aq {SOURCE}"),
+        sides: None,
+    }
+}
+
 pub(super) fn all() -> Vec<Peer> {
     let (nvme, nbd) = (nvme(), nbd());
     vec![
