@@ -6,6 +6,7 @@ use super::MetaRefusal;
 use crate::sys::{
     block::LowerDisk,
     file::{Block, Durable, Identity, MetaFile, BLOCK_SIZE},
+    misc,
 };
 use core::ops::Range;
 use kernel::{prelude::*, str::CStr, sync::Arc};
@@ -137,19 +138,36 @@ impl MetaIo {
         }
     }
 
-    /// As [`MetaFile::write_block`].
+    /// As [`MetaFile::write_block`], but waits for memory.
     pub(super) fn write(&self, offset: u64, block: &Block, durable: Durable) -> Result {
-        match self {
+        with_memory(|| match self {
             Self::File(file) => file.write_block(offset, block, durable),
             Self::Internal { disk, .. } => disk.write_block(offset, block, durable),
-        }
+        })
     }
 
-    /// As [`MetaFile::sync`].
+    /// As [`MetaFile::sync`], but waits for memory.
     pub(super) fn sync(&self) -> Result {
-        match self {
+        with_memory(|| match self {
             Self::File(file) => file.sync(),
             Self::Internal { disk, .. } => disk.flush(),
+        })
+    }
+}
+
+/// Milliseconds for which something is tried again that there was no memory for; far longer than the kernel takes to free
+/// some. Nothing is wrong with the place, and who gives it up lets the application's writes fail.
+const MEMORY_MS: u64 = 10_000;
+
+/// Milliseconds between two tries.
+const AGAIN_MS: u32 = 20;
+
+fn with_memory(act: impl Fn() -> Result) -> Result {
+    let until = misc::now_ms().saturating_add(MEMORY_MS);
+    loop {
+        match act() {
+            Err(error) if error == ENOMEM && misc::now_ms() < until => misc::sleep_ms(AGAIN_MS),
+            result => return result,
         }
     }
 }
