@@ -11,7 +11,7 @@ use tests_qemu::{workload::Plan, Cluster, Node, Workload};
 use crate::{
     dice::Dice,
     harness::{case, Case, SOON},
-    mirror::{Mirror, QUICK},
+    mirror::{status, Mirror, QUICK},
     persist::DEVICE,
 };
 
@@ -19,6 +19,9 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_command_that_gets_no_memory_is_refused_and_can_be_given_again).debug_only(),
     case!(reads_and_writes_go_on_without_memory).debug_only(),
     case!(a_leg_whose_threads_get_no_memory_comes_back).debug_only(),
+    case!(what_the_metadata_lacks_memory_for_is_written_when_there_is_some)
+        .debug()
+        .debug_only(),
 ];
 
 /// More allocations than any operation makes.
@@ -174,6 +177,29 @@ fn reads_and_writes_go_on_without_memory(cluster: &Cluster) -> Result<()> {
     cluster.restore_links();
     mirror.wait("fully-operational")?;
     mirror.same_disks()
+}
+
+/// Whatever has to be on record before a write waits for memory, and for nothing else.
+fn what_the_metadata_lacks_memory_for_is_written_when_there_is_some(cluster: &Cluster) -> Result<()> {
+    let mirror = Mirror::quick(cluster)?;
+    let eve = mirror.source;
+    eve.sh(PREPARE).ok()?;
+    let starve = STARVE_THREADS.replace("^netraid_", "^netraid_meta");
+    for number in 1..MOST {
+        // Each chunk is written to for the first time, so that it has to be marked.
+        let write = format!("dd if=/dev/urandom of={DEVICE} seek={number} oflag=direct bs=64k count=1 status=none");
+        eve.sh(&starve.replace("NUMBER", &number.to_string())).ok()?;
+        eve.sh(&write).ok()?;
+        let failed = eve.sh(FEED_THREADS).ok()?;
+        let state = status(eve, "data")?;
+        ensure!(state["disk_state"] == "attached", "{state}");
+        if failed.trim() == "0" {
+            ensure!(number > 1, "the thread asked for no memory");
+            mirror.wait("fully-operational")?;
+            return mirror.same_disks();
+        }
+    }
+    bail!("a write of metadata makes more than {MOST} allocations")
 }
 
 fn a_leg_whose_threads_get_no_memory_comes_back(cluster: &Cluster) -> Result<()> {
