@@ -88,6 +88,9 @@ enum Command {
         /// How often everybody has a turn; the medians are shown [default: 3, 1 with --quick]
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         rounds: Option<u32>,
+        /// Seconds for which each load runs [default: 4, 1 with --quick]
+        #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=600))]
+        seconds: Option<u32>,
         /// Write the figures into this file, too
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -197,6 +200,7 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
             kernel,
             quick,
             rounds,
+            seconds,
             json,
             svg,
         } => {
@@ -211,6 +215,7 @@ fn run(command: Command, progress: &Progress) -> Result<ExitCode> {
                     names,
                     quick,
                     rounds,
+                    seconds,
                     json,
                     svg,
                 },

@@ -17,12 +17,13 @@
 //! is empty of the application's requests. In what order the target has them is told in [`netraid_core::epoch`].
 //!
 //! One lock, [`Volume::state`], protects everything that decides; it is held for short times, interrupts off, and never
-//! together with another lock. No request allocates memory of its own: requests live in a fixed table, and the clones
-//! come from a reserve. When the table is full, bios wait in a list that is linked through themselves.
+//! together with another lock. No request allocates memory of its own: requests live in a fixed table, and clones, as
+//! well as what brings back a bio that was passed on, come from reserves. When the table is full, bios wait in a list
+//! that is linked through themselves.
 //!
-//! A read goes to the local disk alone. One that fails there waits in a list of its own, and then takes part in the order
-//! of the writes, see [`rescue`]. Where the local disk was given up, see [`local`], all reads do so, and writes go to the
-//! legs alone.
+//! A read goes to the local disk alone, as the bio that it is. One that fails there waits in a list of its own, and then
+//! takes part in the order of the writes, see [`rescue`]. Where the local disk was given up, see [`local`], all reads do
+//! so, and writes go to the legs alone.
 //!
 //! A mark in the dirty map is set before the first copy is changed, and cleared only by [`Volume::confirm`] of a copy
 //! that covered the whole chunk.

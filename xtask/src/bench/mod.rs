@@ -44,6 +44,8 @@ pub struct Options {
     pub quick: bool,
     /// How often everybody has a turn.
     pub rounds: Option<u32>,
+    /// Seconds for which each load runs.
+    pub seconds: Option<u32>,
     /// Where to write the figures as JSON.
     pub json: Option<PathBuf>,
     /// Where to draw them.
@@ -67,7 +69,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<()> {
     );
     let plan = Plan {
         cases: case::cases(options.quick),
-        milliseconds: if options.quick { 1000 } else { 4000 },
+        milliseconds: options.seconds.unwrap_or(if options.quick { 1 } else { 4 }) * 1000,
         rounds: options.rounds.unwrap_or(if options.quick { 1 } else { 3 }),
     };
     let report = measured(options, &peers, &plan, progress)?;
