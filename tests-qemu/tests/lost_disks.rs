@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_machine_with_a_dead_disk_does_not_come_back_as_source),
     case!(a_disk_that_died_with_its_metadata_does_not_come_back_as_source),
     case!(a_target_that_lags_behind_is_not_filled_from_a_dead_disk).three(),
+    case!(a_target_in_the_middle_of_its_resync_gets_nothing_more_from_a_dead_disk).three(),
 ];
 
 const SEPARATE: &str = "--bitmap /dev/mapper/bits";
@@ -356,5 +357,44 @@ fn a_target_that_lags_behind_is_not_filled_from_a_dead_disk(cluster: &Cluster) -
         "something was written to the third disk"
     );
     stands(carol, "target", &[])?;
+    is_served(&mut workload, adam)
+}
+
+/// What it misses could be put on no record any more. Covers: S175, S79.
+fn a_target_in_the_middle_of_its_resync_gets_nothing_more_from_a_dead_disk(cluster: &Cluster) -> Result<()> {
+    let [_, _, carol] = cluster.nodes() else {
+        unreachable!("three machines")
+    };
+    let mut it = Fixture::new(cluster)?;
+    let (eve, adam) = (it.mirror.source, it.mirror.target);
+    carol.ctl(&format!("join data --disk /dev/vdb --yes {QUICK}")).ok()?;
+    extend(eve, carol, &QUICK.to_string())?;
+    eve.ctl("wait data --for fully-operational --timeout 60").ok()?;
+    let id = leg(eve, carol)?["id"].clone();
+    eve.ctl(&format!("pause data --leg {id}")).ok()?;
+    eve.sh(&format!(
+        "head -c 12M /dev/urandom | dd of={DEVICE} bs=1M iflag=fullblock oflag=direct"
+    ))
+    .ok()?;
+    eve.ctl("set data resync-rate 256K").ok()?;
+    eve.ctl(&format!("resume data --leg {id}")).ok()?;
+    until("the resync to go on", || {
+        let leg = leg(eve, carol)?;
+        Ok(leg["state"] == "resyncing" && leg["resync_done"].as_u64() > Some(0))
+    })?;
+    let mut workload = it.workload(16)?;
+    workload.more(20, SOON)?;
+    it.source.does(Does::FailWrites)?;
+    it.says("and was given up; reads and writes go to adam")?;
+    until("the third to be cut off", || {
+        Ok(leg(eve, carol)?["state"] == "out-of-sync")
+    })?;
+    let before = carol.disk("vdb")?.read(0, SIZE)?;
+    workload.more(100, SOON)?;
+    ensure!(
+        carol.disk("vdb")?.read(0, SIZE)? == before,
+        "something was written to the third disk"
+    );
+    stands(carol, "target", &["inconsistent"])?;
     is_served(&mut workload, adam)
 }
