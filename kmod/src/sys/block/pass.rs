@@ -13,12 +13,16 @@ pub(crate) trait Returned: Send + Sized {
     fn returned(self, bio: Bio, result: IoResult);
 }
 
+const REMAPPED: u16 = 1 << bindings::BIO_REMAPPED;
+
 /// What a bio that was given on has to become again, and for whom.
 struct Pass<C> {
     context: C,
     pool: NonNull<bindings::mempool_t>,
     disk: *mut bindings::block_device,
     iter: bindings::bvec_iter,
+    /// Of its flags the one that says that the beginning of a partition is in the iterator already, which another disk clears.
+    remapped: u16,
     end_io: bindings::bio_end_io_t,
     private: *mut core::ffi::c_void,
 }
@@ -88,6 +92,7 @@ impl<C: Returned> Passes<C> {
                 pool: self.pool,
                 disk: (*raw).bi_bdev,
                 iter: (*raw).bi_iter,
+                remapped: (*raw).bi_flags & REMAPPED,
                 end_io: (*raw).bi_end_io,
                 private: (*raw).bi_private,
             });
@@ -111,6 +116,7 @@ unsafe extern "C" fn end<C: Returned>(bio: *mut bindings::bio) {
         bindings::mempool_free(memory, pass.pool.as_ptr());
         (*bio).bi_bdev = pass.disk;
         (*bio).bi_iter = pass.iter;
+        (*bio).bi_flags = (*bio).bi_flags & !REMAPPED | pass.remapped;
         (*bio).bi_end_io = pass.end_io;
         (*bio).bi_private = pass.private;
         (pass.context, result_of(bio), Bio::from_raw(NonNull::new_unchecked(bio)))
