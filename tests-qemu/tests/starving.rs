@@ -27,6 +27,10 @@ pub(crate) const CASES: &[Case] = &[
 /// More allocations than any operation makes.
 const MOST: u32 = 1000;
 
+/// Allocations of a thread that are tried: a thread asks for memory as long as it lives, each heartbeat does, but what it needs
+/// for a connection is among the first.
+const OF_A_THREAD: u32 = 160;
+
 /// Environment variable: with any value each allocation fails in turn, which takes hours. Otherwise some of them do, at
 /// random.
 const EACH: &str = "NETRAID_EACH_ALLOCATION";
@@ -208,7 +212,7 @@ fn a_leg_whose_threads_get_no_memory_comes_back(cluster: &Cluster) -> Result<()>
     for node in nodes {
         node.sh(PREPARE).ok()?;
     }
-    for number in numbers()? {
+    for number in numbers()?.take_while(|number| *number < OF_A_THREAD) {
         // No more than these: who writes all the time asks for memory all the time.
         let writes = |chunk: u32| {
             write_chunks(
@@ -235,9 +239,9 @@ fn a_leg_whose_threads_get_no_memory_comes_back(cluster: &Cluster) -> Result<()>
         }
         if failed == 0 {
             println!("fewer than {number} allocations in a thread");
-            mirror.wait("fully-operational")?;
-            return mirror.same_disks();
+            break;
         }
     }
-    bail!("a thread makes more than {MOST} allocations")
+    mirror.wait("fully-operational")?;
+    mirror.same_disks()
 }
