@@ -72,9 +72,9 @@ fn resolve(path: &Path, env: &Env<'_>) -> Result<String> {
 }
 
 /// Where a path leads, and the number of the device that is looked at for it.
-struct Spot {
+pub(crate) struct Spot {
     /// The number of the device at the path, or of the file system it lies on.
-    device: Device,
+    pub(crate) device: Device,
     /// The path is that of a block device.
     is_device: bool,
 }
@@ -165,7 +165,7 @@ fn overlaps(block: &Block, disk: &str, table: &Table, env: &Env<'_>) -> bool {
         || of_disk.is_some_and(|disk| block.whole.as_ref() == Some(&disk.name))
 }
 
-fn spot(path: &Path, env: &Env<'_>) -> Result<Spot> {
+pub(crate) fn spot(path: &Path, env: &Env<'_>) -> Result<Spot> {
     // Of what does not exist yet, the nearest directory that does.
     let file = || {
         let device = path.ancestors().find_map(|path| env.host.file_system(path).ok());

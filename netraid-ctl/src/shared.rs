@@ -12,6 +12,7 @@ use anyhow::{anyhow, Result};
 use crate::config::{MirrorConfig, Store};
 use crate::disk::{carriers, Block, Device, Host, Kind, Table};
 use crate::env::Env;
+use crate::place;
 
 /// Whether a new mirror gets on with its machine and the other mirrors there, if it or one of them is shared.
 ///
@@ -27,7 +28,7 @@ pub fn check(new: &MirrorConfig, env: &Env<'_>) -> Result<()> {
             .canonical(&env.paths.state)
             .unwrap_or_else(|_| env.paths.state.clone()),
     };
-    let bitmap = machine.under_bitmap(new);
+    let bitmap = machine.under_bitmap(new, env);
     if new.shared {
         machine.moves(new, &bitmap)?;
     }
@@ -38,7 +39,7 @@ pub fn check(new: &MirrorConfig, env: &Env<'_>) -> Result<()> {
         if !new.shared && !other.shared {
             continue;
         }
-        if let Some(device) = common(&bitmap, &machine.under_bitmap(&other)) {
+        if let Some(device) = common(&bitmap, &machine.under_bitmap(&other, env)) {
             return Err(anyhow!(
                 "the bitmap of mirror {} is on {device}, too, and one of the two mirrors is on a shared disk, so that it has \
                  to move without the other; choose a bitmap on another device with --bitmap",
@@ -84,17 +85,12 @@ impl Machine<'_> {
     }
 
     /// The devices that carry the bitmap of a mirror.
-    fn under_bitmap(&self, config: &MirrorConfig) -> Vec<Block> {
+    fn under_bitmap(&self, config: &MirrorConfig, env: &Env<'_>) -> Vec<Block> {
         let metadata = config.metadata();
         let Some(path) = metadata.path() else {
             return self.under_device(&config.disk);
         };
-        let device = self.block(path).or_else(|| {
-            // Of what does not exist yet, the nearest directory that does.
-            let mut places = Path::new(path).ancestors();
-            places.find_map(|place| self.host.file_system(place).ok())
-        });
-        self.under(device)
+        self.under(place::spot(Path::new(path), env).ok().map(|spot| spot.device))
     }
 
     fn under_device(&self, path: &str) -> Vec<Block> {

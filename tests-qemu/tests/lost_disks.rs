@@ -329,16 +329,25 @@ fn restarts(cluster: &Cluster, create: &str, unrecorded: bool) -> Result<()> {
     Ok(())
 }
 
-/// Covers: S175, S79.
-fn a_target_that_lags_behind_is_not_filled_from_a_dead_disk(cluster: &Cluster) -> Result<()> {
+/// In step, with another target, the disk of which is none that can break.
+fn with_a_third(cluster: &Cluster) -> Result<(Fixture<'_>, &Node)> {
     let [_, _, carol] = cluster.nodes() else {
         unreachable!("three machines")
     };
-    let mut it = Fixture::new(cluster)?;
-    let (eve, adam) = (it.mirror.source, it.mirror.target);
+    let it = Fixture::new(cluster)?;
     carol.ctl(&format!("join data --disk /dev/vdb --yes {QUICK}")).ok()?;
-    extend(eve, carol, &QUICK.to_string())?;
-    eve.ctl("wait data --for fully-operational --timeout 60").ok()?;
+    extend(it.mirror.source, carol, &QUICK.to_string())?;
+    it.mirror
+        .source
+        .ctl("wait data --for fully-operational --timeout 60")
+        .ok()?;
+    Ok((it, carol))
+}
+
+/// Covers: S175, S79.
+fn a_target_that_lags_behind_is_not_filled_from_a_dead_disk(cluster: &Cluster) -> Result<()> {
+    let (mut it, carol) = with_a_third(cluster)?;
+    let (eve, adam) = (it.mirror.source, it.mirror.target);
     cluster.cut(eve, carol);
     until("the third to be left behind", || {
         Ok(leg(eve, carol)?["state"] == "out-of-sync")
@@ -362,14 +371,8 @@ fn a_target_that_lags_behind_is_not_filled_from_a_dead_disk(cluster: &Cluster) -
 
 /// What it misses could be put on no record any more. Covers: S175, S79.
 fn a_target_in_the_middle_of_its_resync_gets_nothing_more_from_a_dead_disk(cluster: &Cluster) -> Result<()> {
-    let [_, _, carol] = cluster.nodes() else {
-        unreachable!("three machines")
-    };
-    let mut it = Fixture::new(cluster)?;
+    let (mut it, carol) = with_a_third(cluster)?;
     let (eve, adam) = (it.mirror.source, it.mirror.target);
-    carol.ctl(&format!("join data --disk /dev/vdb --yes {QUICK}")).ok()?;
-    extend(eve, carol, &QUICK.to_string())?;
-    eve.ctl("wait data --for fully-operational --timeout 60").ok()?;
     let id = leg(eve, carol)?["id"].clone();
     eve.ctl(&format!("pause data --leg {id}")).ok()?;
     eve.sh(&format!(

@@ -280,7 +280,7 @@ pub(super) mod tests {
     #[test]
     fn ours_are_not_among_the_others() {
         let report = report();
-        for peer in report.peers.iter().filter(|peer| peer.kind > super::Kind::Local) {
+        for peer in report.peers.iter().filter(|peer| peer.kind >= super::Kind::Local) {
             let (best, score) = report.best_of_others(peer.kind, |peer| peer.score(&CASES[0])).unwrap();
             assert!(best.kind == peer.kind && best.family != super::Family::Netraid);
             assert!(report
