@@ -27,7 +27,9 @@ pub mod workload;
 
 mod clock;
 mod files;
+mod picture;
 mod qemu;
+mod qmp;
 mod rpc;
 mod state;
 pub mod switch;
@@ -39,6 +41,7 @@ pub use disk::{Disk, DiskSpec, MIB};
 pub use events::Events;
 pub use metadata::{Chunks, Metadata};
 pub use node::Node;
+pub use picture::Pictures;
 pub use program::{Call, Job, Output};
 pub use switch::Switch;
 pub use truth::Truth;

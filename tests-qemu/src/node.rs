@@ -23,6 +23,7 @@ use crate::{
     disk::Disk,
     events::Events,
     patience::scaled,
+    picture::{Begin, Picture},
     program::{Call, Output},
     qemu::Machine,
     rpc::Rpc,
@@ -49,6 +50,7 @@ pub struct Node {
     pub(crate) acks: Acks,
     /// The terminal's signals are not for it.
     pub(crate) apart: bool,
+    pub(crate) begin: Begin,
     pub(crate) machine: Mutex<Option<Machine>>,
     pub(crate) boots: AtomicUsize,
     /// Where in which console the running test began.
@@ -150,14 +152,28 @@ impl Node {
         }
         let run = self.boots.fetch_add(1, Ordering::Relaxed);
         *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = (run, 0);
-        let archive = self.dir.join("boot.cpio");
-        self.boot_set.for_machine(self.config.clone(), &archive)?;
         let mut options = self.options.clone();
-        options.extend(["-initrd".to_owned(), archive.display().to_string()]);
+        if !matches!(self.begin, Begin::GoOn(_)) {
+            let archive = self.dir.join("boot.cpio");
+            self.boot_set.for_machine(self.config.clone(), &archive)?;
+            options.extend(["-initrd".to_owned(), archive.display().to_string()]);
+        }
         options.extend(["-serial".to_owned(), format!("file:{}", self.console(run).display())]);
-        let started = Machine::start(&self.dir, &options, self.apart, &self.acks);
-        *machine = Some(started.with_context(|| format!("start {}", self.name()))?);
+        let started = Machine::start(&self.dir, &options, &self.begin, self.apart, &self.acks);
+        let started = started.with_context(|| format!("start {}", self.name()))?;
+        if let Begin::GoOn(picture) = &self.begin {
+            let went_on = started.go_on(picture, &self.config);
+            went_on.with_context(|| format!("have {} go on from its picture", self.name()))?;
+        }
+        *machine = Some(started);
         Ok(())
+    }
+
+    /// Starts it up to where its picture is to be taken, takes that, and switches it off.
+    pub(crate) fn pose(&self, picture: &Picture) -> Result<()> {
+        self.start()?;
+        let machine = self.machine().take().context("a machine that was just started")?;
+        machine.pose(picture)
     }
 
     /// Waits until it is up.

@@ -44,6 +44,12 @@ impl LinkTiming {
             timeout: Duration::from_millis(timeout_ms),
         }
     }
+
+    /// After so long without a word from the other side it is given up on the kernel at hand.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        scaled(self.timeout)
+    }
 }
 
 impl fmt::Display for LinkTiming {

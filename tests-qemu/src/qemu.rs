@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    io::Read as _,
     os::{
         fd::AsFd as _,
         unix::{
@@ -12,13 +13,13 @@ use std::{
     },
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{bail, ensure, Context as _, Result};
-use netraid_guest::proto::Event;
+use netraid_guest::proto::{Config, Event, Op};
 use nix::{
     poll::{poll, PollFd, PollFlags, PollTimeout},
     sys::signal::{kill, Signal},
@@ -29,6 +30,8 @@ use crate::{
     acks::Acks,
     console,
     patience::scaled,
+    picture::{Begin, Picture},
+    qmp::{self, Qmp},
     rpc::{Answers, Rpc},
 };
 
@@ -70,12 +73,14 @@ pub(crate) struct Machine {
     pub(crate) rpc: Arc<Rpc>,
     greeting: Mutex<Answers>,
     acks: Option<JoinHandle<()>>,
+    /// Its control connection, if it has to do with a picture.
+    control: Option<Mutex<Qmp>>,
 }
 
 impl Machine {
     /// Starts QEMU; it connects to sockets `rpc` and `ack` in `dir`, where its own output goes. One that stands `apart` gets
     /// no signals of the terminal.
-    pub(crate) fn start(dir: &Path, options: &[String], apart: bool, acks: &Acks) -> Result<Self> {
+    pub(crate) fn start(dir: &Path, options: &[String], begin: &Begin, apart: bool, acks: &Acks) -> Result<Self> {
         let listen = |name: &str| -> Result<UnixListener> {
             let path = dir.join(name);
             let _first_time = fs::remove_file(&path);
@@ -84,6 +89,10 @@ impl Machine {
             Ok(listener)
         };
         let (rpc, ack) = (listen("rpc")?, listen("ack")?);
+        let control = match begin {
+            Begin::Boot => None,
+            Begin::Pose(_) | Begin::GoOn(_) => Some(listen(qmp::SOCKET)?),
+        };
         let log_path = dir.join("qemu.log");
         let log = File::create(&log_path).context("make QEMU's log")?;
         let mut command = Command::new(PROGRAM);
@@ -99,8 +108,12 @@ impl Machine {
         let mut child = command.spawn().with_context(|| {
             format!("start {PROGRAM}: install the package qemu-system-x86, or run `cargo xtask setup`")
         })?;
-        let connections = accept(&rpc, &mut child).and_then(|rpc| Ok((rpc, accept(&ack, &mut child)?)));
-        let (rpc, ack) = match connections {
+        let mut take = |listener: &UnixListener| accept(listener, &mut child);
+        let connections = take(&rpc).and_then(|rpc| {
+            let (ack, control) = (take(&ack)?, control.as_ref().map(&mut take).transpose()?);
+            Ok((rpc, ack, control.map(Qmp::new).transpose()?))
+        });
+        let (rpc, ack, control) = match connections {
             Ok(connections) => connections,
             Err(error) => {
                 end(&mut child);
@@ -116,16 +129,50 @@ impl Machine {
             rpc,
             greeting,
             acks,
+            control: control.map(Mutex::new),
         })
     }
 
     /// Waits until the agent takes requests.
     pub(crate) fn await_up(&self) -> Result<()> {
-        let greeting = self.greeting.lock().unwrap_or_else(PoisonError::into_inner);
-        match greeting.next(scaled(BOOT)).context("wait for the agent")? {
+        match self.greeted()? {
             Event::Hello { .. } => Ok(()),
             other => bail!("the agent greets with {other:?}"),
         }
+    }
+
+    fn greeted(&self) -> Result<Event> {
+        let greeting = self.greeting.lock().unwrap_or_else(PoisonError::into_inner);
+        greeting.next(scaled(BOOT)).context("wait for the agent")
+    }
+
+    fn control(&self) -> Result<MutexGuard<'_, Qmp>> {
+        let control = self.control.as_ref().context("it has no control connection")?;
+        Ok(control.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until the machine waits, and takes `picture` of it.
+    pub(crate) fn pose(&self, picture: &Picture) -> Result<()> {
+        match self.greeted()? {
+            Event::Waits => picture.take(&mut *self.control()?),
+            other => bail!("the agent greets with {other:?}"),
+        }
+    }
+
+    /// Has a machine that waits to be one go on from `picture` as what `config` says.
+    pub(crate) fn go_on(&self, picture: &Picture, config: &Config) -> Result<()> {
+        picture.apply(&mut *self.control()?)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut entropy = [0; 64];
+        File::open("/dev/urandom")?.read_exact(&mut entropy)?;
+        let request = self.rpc.send(Op::Wake {
+            config: Box::new(config.clone()),
+            entropy: entropy.iter().map(|byte| format!("{byte:02x}")).collect(),
+            now_ms: i64::try_from(now.as_millis())?,
+        })?;
+        // What comes of it is the greeting.
+        self.rpc.forget(request.id);
+        Ok(())
     }
 
     /// Sends a signal to QEMU.

@@ -154,7 +154,7 @@ fn a_network_that_is_too_slow_slows_the_writes_and_breaks_nothing(cluster: &Clus
     let mirror = in_sync(cluster, LASTING, "")?;
     mirror.source.ctl("set data async-limit 16").ok()?;
     let eve = mirror.source;
-    eve.sh("modprobe sch_tbf && tc qdisc add dev eth0 root tbf rate 4mbit burst 16k latency 200ms")
+    eve.sh("modprobe sch_netem && tc qdisc add dev eth0 root netem rate 4mbit limit 12")
         .ok()?;
     let began = Instant::now();
     let mut workload = Workload::start(eve, DEVICE, Plan::new(49, 4096).count(700))?;

@@ -255,7 +255,7 @@ fn a_peer_that_closes_or_is_silent_is_given_up(cluster: &Cluster) -> Result<()> 
         adam,
         7902,
         "leg-changed",
-        "greeting 10.77.0.2:7902 failed: nothing was heard for 1",
+        &format!("greeting 10.77.0.2:7902 failed: {}", mirror::unheard()),
     )?;
     play.end()
 }

@@ -8,7 +8,7 @@ use tests_qemu::{workload::Plan, Cluster, Events, Job, Node, Workload, MIB};
 
 use crate::{
     harness::{case, Case, SOON},
-    mirror::{self, Mirror, QUICK},
+    mirror::{self, unheard, Mirror, QUICK},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -274,7 +274,7 @@ fn a_source_that_stops_in_the_middle_of_a_write_is_given_up(cluster: &Cluster) -
     for part in ["half_a_write", "goes_silent"] {
         let end = ended(&mut program, part)?;
         ensure!(end["end"] == "closed" && end["seen"] == json!([]), "{end}");
-        stage.target_says("leg-changed", "the connection of eve was lost: nothing was heard for 1")?;
+        stage.target_says("leg-changed", &format!("the connection of eve was lost: {}", unheard()))?;
     }
     stage.untouched(None)?;
     stage.real_source_gets_in()

@@ -2,7 +2,10 @@
 //! What the other tests rely on: machines that run commands, links that can be disturbed,
 //! disks that survive, and a writer whose reports are true. None of these needs netraid.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{ensure, Result};
 use tests_qemu::{workload::Plan, Cluster, Workload};
@@ -17,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_delayed_link_delays_and_a_filter_drops_only_its_packets),
     case!(what_a_killed_machine_had_written_is_still_on_its_disk).smoke(),
     case!(what_netraid_keeps_outlives_a_killed_machine),
+    case!(machines_that_go_on_from_one_picture_are_machines_of_their_own),
     case!(a_kernel_warning_is_found_on_the_console),
 ];
 
@@ -116,6 +120,37 @@ fn what_a_killed_machine_had_written_is_still_on_its_disk(cluster: &Cluster) -> 
     let (block, _) = workload.run().acknowledged.into_iter().next().unwrap_or_default();
     node.disk("vdb")?.write(block * 4096, &[0; 4096])?;
     ensure!(workload.judge_disk(node.disk("vdb")?)?.lost == [block]);
+    Ok(())
+}
+
+/// Names, addresses, time, random numbers, and what is on the disks: none of that is of the machine in the picture.
+fn machines_that_go_on_from_one_picture_are_machines_of_their_own(cluster: &Cluster) -> Result<()> {
+    let mut drawn = BTreeSet::new();
+    for round in 0..3 {
+        for node in cluster.nodes() {
+            if round > 0 {
+                node.kill9()?;
+                // A partition of 1 MiB after the first MiB, in a table of the old kind.
+                let mut table = [0; 512];
+                table[446..462].copy_from_slice(&[0, 0, 2, 0, 0x83, 0, 2, 0, 0, 8, 0, 0, 0, 8, 0, 0]);
+                table[510..].copy_from_slice(&[0x55, 0xaa]);
+                node.disk("vdb")?.write(0, &table)?;
+                node.boot()?;
+                ensure!(node.sh("cat /sys/block/vdb/vdb1/size").ok()?.trim() == "2048");
+            }
+            let address = format!("hostname; ip -4 -o addr show eth1 | grep -c {}/24", node.ip_on(1));
+            ensure!(node.sh(&address).ok()? == format!("{}\n1\n", node.name()));
+            let drawing =
+                "cat /proc/sys/kernel/random/boot_id /proc/sys/kernel/random/uuid; head -c 16 /dev/urandom | base64";
+            for number in node.sh(drawing).ok()?.lines() {
+                ensure!(drawn.insert(number.to_owned()), "{number} was drawn twice");
+            }
+            let there: u64 = node.sh("date +%s").ok()?.trim().parse()?;
+            let here = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+            ensure!(there.abs_diff(here) < 60, "{there} and {here}");
+        }
+    }
+    ensure!(drawn.len() == 3 * 3 * cluster.nodes().len(), "{drawn:?}");
     Ok(())
 }
 

@@ -10,6 +10,11 @@ use tests_qemu::{patience::LinkTiming, Cluster, Node};
 /// Options of `join` and `extend` with which the loss of a link is noticed after a second.
 pub(crate) const QUICK: LinkTiming = LinkTiming::new(200, 1000);
 
+/// How the sentence begins that says so.
+pub(crate) fn unheard() -> String {
+    format!("nothing was heard for {}", QUICK.timeout().as_secs())
+}
+
 /// A mirror called `data`, of the same disk on both machines.
 pub(crate) struct Mirror<'a> {
     pub(crate) source: &'a Node,

@@ -116,6 +116,7 @@ fn handle(request: Request, replies: &Replies, jobs: &exec::Jobs, acks: File) ->
                 .with_context(|| format!("set the permissions of {path}"))?;
             Event::Ok
         }
+        Op::Wake { .. } => bail!("the machine does not wait"),
         Op::PowerOff => {
             nix::unistd::sync();
             match reboot(RebootMode::RB_POWER_OFF).context("switch the machine off")? {}
@@ -125,7 +126,7 @@ fn handle(request: Request, replies: &Replies, jobs: &exec::Jobs, acks: File) ->
 }
 
 /// Opens the virtio-serial port of that name; without udev only sysfs knows the names.
-fn open_port(name: &str) -> Result<File> {
+pub(crate) fn open_port(name: &str) -> Result<File> {
     for entry in fs::read_dir("/sys/class/virtio-ports").context("list the virtio-serial ports")? {
         let entry = entry?;
         let found = fs::read_to_string(entry.path().join("name")).unwrap_or_default();

@@ -28,6 +28,8 @@ use nix::{
     unistd::{chdir, chroot, sethostname, Pid},
 };
 
+use crate::wake;
+
 /// Where programs are looked for in the machine.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -52,12 +54,22 @@ fn boot() -> Result<Pid> {
     mount_on("sysfs", "/sys", "sysfs", MsFlags::empty(), None)?;
     mount_on("devtmpfs", "/dev", "devtmpfs", MsFlags::empty(), None)?;
     let text = fs::read(CONFIG_PATH).context("read the configuration in the boot archive")?;
-    let config: Config = serde_json::from_slice(&text).context("parse the configuration")?;
+    let mut config: Config = serde_json::from_slice(&text).context("parse the configuration")?;
     for module in &config.modules {
         load(module)?;
     }
     check_disk_names(&config.disks)?;
+    let renewal = if config.waits {
+        let (own, renewal) = wake::wait().context("wait to go on")?;
+        config = own;
+        Some(renewal)
+    } else {
+        None
+    };
     enter_root(&config)?;
+    if let Some(renewal) = renewal {
+        renewal.carry_out(&config.disks)?;
+    }
     configure(&config)?;
     mount_on("debugfs", "/sys/kernel/debug", "debugfs", MsFlags::empty(), None)?;
     crate::state::mount_disk().context("mount the disk that outlives the machine")?;
@@ -217,6 +229,7 @@ fn configure(config: &Config) -> Result<()> {
 fn network(config: &Config) -> Result<()> {
     let mut script = String::from("link set lo up\n");
     for nic in &config.nics {
+        script += &format!("link set {} address {}\n", nic.name, nic.mac);
         script += &format!("link set {} mtu {} up\n", nic.name, nic.mtu);
         for address in &nic.addresses {
             // Duplicate address detection would make the address unusable for a second.

@@ -17,6 +17,7 @@ mod tree;
 mod truth_read;
 mod truth_write;
 mod verify;
+mod wake;
 mod writer;
 
 use std::{path::PathBuf, process::ExitCode};

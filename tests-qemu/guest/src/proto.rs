@@ -43,6 +43,9 @@ pub struct Config {
     pub disks: Vec<String>,
     /// Lines for /etc/hosts.
     pub hosts: Vec<String>,
+    /// It greets with [`Event::Waits`] before it touches a disk, and waits for [`Op::Wake`] there: a picture of it taken
+    /// then can be any machine with such devices.
+    pub waits: bool,
 }
 
 /// One network interface.
@@ -50,6 +53,8 @@ pub struct Config {
 pub struct Nic {
     /// Name the kernel gives it, such as `eth0`.
     pub name: String,
+    /// Its hardware address.
+    pub mac: String,
     /// Largest packet in bytes.
     pub mtu: u32,
     /// Addresses with prefix length.
@@ -111,6 +116,15 @@ pub enum Op {
     },
     /// Switch the machine off in order.
     PowerOff,
+    /// Go on, if the machine waits. No answer but the greeting comes to this.
+    Wake {
+        /// What it is from now on.
+        config: Box<Config>,
+        /// Random bytes, in hexadecimal: whoever goes on from one picture must not draw the same random numbers.
+        entropy: String,
+        /// Milliseconds since 1970.
+        now_ms: i64,
+    },
 }
 
 /// A program to run.
@@ -138,6 +152,8 @@ pub struct Message {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
+    /// The machine has come as far as a picture is to show it.
+    Waits,
     /// The machine is up and takes requests.
     Hello {
         /// Milliseconds since the kernel started.

@@ -11,6 +11,7 @@ use crate::{
     clock,
     disk::Disk,
     node::{ipv4, ipv6},
+    picture::Begin,
     qemu,
     switch::{hardware_address, Switch},
 };
@@ -27,9 +28,10 @@ const DEBUG_OPTIONS: &str = " pty.legacy_count=0 nbd.nbds_max=0 brd.rd_nr=0";
 const RACES_OPTIONS: &str = " kcsan.udelay_task=5000 kcsan.skip_watch=20000";
 
 /// What the agent in machine `index` is told.
-pub(super) fn config(artifacts: &Artifacts, spec: &ClusterSpec, index: usize, disks: &[Disk]) -> Config {
+pub(super) fn config(artifacts: &Artifacts, spec: &ClusterSpec, index: usize, disks: &[Disk], begin: &Begin) -> Config {
     let nics = (0..spec.networks).map(|net| Nic {
         name: format!("eth{net}"),
+        mac: hardware_address(net, index),
         mtu: spec.mtu,
         addresses: vec![format!("{}/24", ipv4(net, index)), format!("{}/64", ipv6(net, index))],
     });
@@ -44,6 +46,7 @@ pub(super) fn config(artifacts: &Artifacts, spec: &ClusterSpec, index: usize, di
         hosts: machines
             .map(|(node, name)| format!("{} {name}", ipv4(0, node)))
             .collect(),
+        waits: matches!(begin, Begin::Pose(_)),
     }
 }
 
@@ -70,17 +73,7 @@ pub(super) fn options(
 ) -> Vec<String> {
     let mut options: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| options.extend(words.iter().map(|&word| word.to_owned()));
-    add(&[
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-no-reboot",
-        // The interrupts of its devices are in a table. To find those of a `pc` out takes two seconds at boot, and the
-        // debug kernel minutes.
-        "-machine",
-        "q35",
-    ]);
+    add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     let (processors, memory) = spec.complete(artifacts);
     add(qemu::accelerator(processors, spec.measured));
     add(&["-smp", &processors.to_string(), "-m", &memory.to_string()]);

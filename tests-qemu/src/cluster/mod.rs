@@ -21,6 +21,7 @@ use crate::{
     disk::{Disk, DiskSpec, MIB},
     image::ensure_image,
     node::Node,
+    picture::{Begin, Picture, Pictures},
     qemu,
     state::{StateDisk, Template},
     switch::Switch,
@@ -42,6 +43,8 @@ pub struct ClusterSpec {
     processors: Option<u32>,
     apart: bool,
     measured: bool,
+    pictures: Option<Arc<Pictures>>,
+    pose: Option<Arc<Picture>>,
 }
 
 impl ClusterSpec {
@@ -57,6 +60,8 @@ impl ClusterSpec {
             processors: None,
             apart: false,
             measured: false,
+            pictures: None,
+            pose: None,
         }
     }
 
@@ -115,6 +120,35 @@ impl ClusterSpec {
     pub fn processors(self, processors: u32) -> Self {
         let processors = Some(processors);
         Self { processors, ..self }
+    }
+
+    /// Has machines go on from one of these pictures whenever they are switched on, instead of starting their kernel. For
+    /// all they can see, they just did; what a kernel says while it starts is not in their logs.
+    #[must_use]
+    pub fn pictures(self, pictures: &Arc<Pictures>) -> Self {
+        let pictures = Some(Arc::clone(pictures));
+        Self { pictures, ..self }
+    }
+
+    /// Has the machine wait to be taken this picture of.
+    pub(crate) fn pose(self, picture: &Arc<Picture>) -> Self {
+        let pose = Some(Arc::clone(picture));
+        Self { pose, ..self }
+    }
+
+    fn begin(&self, artifacts: &Artifacts, index: usize) -> Result<Begin> {
+        if let Some(picture) = &self.pose {
+            return Ok(Begin::Pose(Arc::clone(picture)));
+        }
+        let Some(pictures) = &self.pictures else {
+            return Ok(Begin::Boot);
+        };
+        let alone = Self {
+            machines: vec![self.machines[index].clone()],
+            pictures: None,
+            ..self.clone()
+        };
+        pictures.of(artifacts, &alone).map(Begin::GoOn)
     }
 
     /// What is left open, made to fit the kernel.
@@ -187,11 +221,13 @@ impl Cluster {
                 made.push(Disk::create(folder, format!("vd{letter}"), disk.clone())?);
             }
             let state = StateDisk::create(&node_dir, &template)?;
+            let begin = spec.begin(artifacts, index)?;
             let mut options = assembly::options(artifacts, spec, index, &node_dir, &made, &images, &switches);
+            options.extend(begin.options(spec.complete(artifacts).1, &node_dir));
             options.extend(state.options());
             nodes.push(Node {
                 index,
-                config: assembly::config(artifacts, spec, index, &made),
+                config: assembly::config(artifacts, spec, index, &made, &begin),
                 options,
                 state,
                 dir: node_dir,
@@ -200,6 +236,7 @@ impl Cluster {
                 switches: Arc::clone(&switches),
                 acks: Acks::default(),
                 apart: spec.apart,
+                begin,
                 machine: Mutex::new(None),
                 boots: AtomicUsize::new(0),
                 mark: Mutex::new((0, 0)),

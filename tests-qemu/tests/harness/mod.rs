@@ -22,7 +22,7 @@ use std::{
 
 use anyhow::{anyhow, bail, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
-use tests_qemu::{Artifacts, Cluster, ClusterSpec, DiskSpec, MIB};
+use tests_qemu::{Artifacts, Cluster, ClusterSpec, DiskSpec, Pictures, MIB};
 
 use self::times::{Time, Times};
 
@@ -35,8 +35,9 @@ const NAMES: &str = "NETRAID_NAMES";
 const LOGS: &str = "NETRAID_LOGS";
 /// Environment variable: how many tests run at the same time, each on machines of its own.
 const WORKERS: &str = "NETRAID_WORKERS";
-/// As many where nothing else is said, if there are as many processors: half of the time machines wait for each other.
-const USUAL_WORKERS: usize = 2;
+/// As many where nothing else is said, if there are two processors: machines wait for each other some of the time. More would
+/// have tests that measure time wait for each other.
+const USUAL_WORKERS: usize = 3;
 
 /// Time within which anything that the driver does at once must have happened, generous
 /// because the machines are emulated on a host that may be busy. Whatever waits makes it longer
@@ -131,8 +132,8 @@ type Kind = (usize, Option<u64>, bool);
 
 /// The machines every test can count on: `vdb` and `vdc` of 64 MiB, `vdd` a sector smaller, `vde`
 /// large enough for xfs, `vdf` for metadata; two networks.
-fn standard((machines, memory, shared): Kind) -> ClusterSpec {
-    let spec = ClusterSpec::new(machines).networks(2);
+fn standard((machines, memory, shared): Kind, pictures: &Arc<Pictures>) -> ClusterSpec {
+    let spec = ClusterSpec::new(machines).networks(2).pictures(pictures);
     let spec = memory.map_or(spec.clone(), |memory| spec.memory(memory));
     let mut disks = vec![
         DiskSpec::new(64 * MIB),
@@ -159,7 +160,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn take(&mut self, kind: Kind) -> Result<Cluster> {
+    fn take(&mut self, kind: Kind, pictures: &Arc<Pictures>) -> Result<Cluster> {
         match self.cluster.take() {
             Some((there, cluster)) if there == kind => {
                 for node in cluster.nodes() {
@@ -172,7 +173,7 @@ impl Pool {
             other => {
                 drop(other);
                 self.unscanned.clear();
-                let cluster = Cluster::start(&Artifacts::from_env()?, &standard(kind))?;
+                let cluster = Cluster::start(&Artifacts::from_env()?, &standard(kind, pictures))?;
                 cleanup::make_ready(&cluster)?;
                 Ok(cluster)
             }
@@ -184,7 +185,8 @@ impl Pool {
 fn workers() -> usize {
     let chosen = env::var(WORKERS).ok().and_then(|text| text.parse().ok());
     let processors = available_parallelism().map_or(1, NonZero::get);
-    chosen.unwrap_or_else(|| processors.min(USUAL_WORKERS)).max(1)
+    let usual = if processors > 1 { USUAL_WORKERS } else { 1 };
+    chosen.unwrap_or(usual).max(1)
 }
 
 /// Runs all cases, as the command line wants.
@@ -201,16 +203,24 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
     arguments.test_threads = Some(workers);
     // A worker takes machines for a test and puts them back.
     let pools = Arc::new(Mutex::new(Vec::<Pool>::new()));
+    let pictures = match Pictures::new() {
+        Ok(pictures) => Arc::new(pictures),
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     let times = Arc::new(Times::new(workers == 1));
     let left = Arc::new(AtomicUsize::new(cases.len()));
     let trial = |case: Case| {
         let (pools, times, left) = (Arc::clone(&pools), Arc::clone(&times), Arc::clone(&left));
+        let pictures = Arc::clone(&pictures);
         Trial::test(case.name, move || {
             let idle = || pools.lock().unwrap_or_else(PoisonError::into_inner);
             let mut pool = idle().pop().unwrap_or_default();
             let mut time = Time::new(case.name);
             left.fetch_sub(1, Ordering::Relaxed);
-            let outcome = run(&mut pool, case, &mut time, &left);
+            let outcome = run(&mut pool, &pictures, case, &mut time, &left);
             idle().push(pool);
             times.add(time);
             outcome.map_err(|error| Failed::from(format!("{error:#}")))
@@ -252,10 +262,10 @@ fn chosen() -> impl Fn(&Case) -> bool {
 }
 
 /// Runs a case; `left`: how many have not begun.
-fn run(pool: &mut Pool, case: Case, time: &mut Time, left: &AtomicUsize) -> Result<()> {
+fn run(pool: &mut Pool, pictures: &Arc<Pictures>, case: Case, time: &mut Time, left: &AtomicUsize) -> Result<()> {
     let began = Instant::now();
     let kind = (case.machines, case.memory, case.shared);
-    let cluster = pool.take(kind)?;
+    let cluster = pool.take(kind, pictures)?;
     time.machines = began.elapsed();
     for node in cluster.nodes() {
         node.begin(case.name);

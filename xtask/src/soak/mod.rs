@@ -14,11 +14,12 @@ mod report;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{anyhow, Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tests_qemu::{patience, Artifacts, Cluster, ClusterSpec, DiskSpec, MIB};
+use tests_qemu::{patience, Artifacts, Cluster, ClusterSpec, DiskSpec, Pictures, MIB};
 
 use dice::Dice;
 use fault::Fault;
@@ -65,6 +66,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let spec = ClusterSpec::new(2)
         .apart()
+        .pictures(&Arc::new(Pictures::new()?))
         .disks(&[DiskSpec::new(pair::DISK), DiskSpec::new(4 * MIB)]);
     let cluster = Cluster::start(&options.artifacts, &spec)?;
     for node in cluster.nodes() {
