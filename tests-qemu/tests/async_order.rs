@@ -87,7 +87,7 @@ fn an_asynchronous_target_holds_no_write_without_those_before_it(cluster: &Clust
     let (mirror, _slow) = with_a_slow_half(cluster, QUICK, 15)?;
     let (eve, adam) = cluster.pair();
     let mut missing = 0;
-    for round in 0..power_cut::cuts(if cluster.debug() { 4 } else { 10 })? {
+    for round in 0..power_cut::cuts(4)? {
         delay(cluster, Duration::from_millis(dice.between(0, 40)));
         let plan = Plan::new(600 + round, 128).first(STRADDLING).threads(1);
         // What an earlier round wrote there is none of this one's.

@@ -12,7 +12,7 @@ pub(crate) const CASES: &[Case] = &[case!(many_mirrors_work_between_two_machines
 
 /// Environment variable: how many mirrors; so many where nothing is said, and a hundred fit.
 const MIRRORS: &str = "NETRAID_MIRRORS";
-const USUAL: u64 = 30;
+const USUAL: u64 = 20;
 
 /// What a machine has left, and what the module uses: bytes of memory, threads.
 #[derive(Clone, Copy)]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{ensure, Context as _, Result};
+use nix::poll::{poll, PollTimeout};
 use serde_json::Value;
 use tests_qemu::{patience::scaled, Chunks, Cluster, Metadata, Node, Output};
 
@@ -184,17 +185,24 @@ pub(crate) fn until(what: &str, so: impl FnMut() -> Result<bool>) -> Result<()> 
     until_within(SOON, what, so)
 }
 
+/// How long nobody looks whether what is waited for has come: the longer it has not, the longer.
+const OFTEN: Duration = Duration::from_millis(20);
+const RARELY: Duration = Duration::from_millis(300);
+
 /// The same for something that takes longer: a resync, while others go on.
 ///
 /// # Errors
 ///
 /// When it is not so within that time.
 pub(crate) fn until_within(limit: Duration, what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + scaled(limit);
+    let began = Instant::now();
     while !so()? {
-        ensure!(Instant::now() < end, "waited {limit:?} for {what}");
-        // What is waited for happens in machines, which need the processor meanwhile.
-        nix::poll::poll(&mut [], 20_u8)?;
+        let waited = began.elapsed();
+        ensure!(waited < scaled(limit), "waited {limit:?} for {what}");
+        // What is waited for happens in machines, which need the processor meanwhile: a look costs them as much as some of
+        // their work.
+        let pause = (waited / 4).clamp(OFTEN, RARELY);
+        poll(&mut [], PollTimeout::try_from(pause)?)?;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(crate) const CASES: &[Case] = &[
 /// Environment variable: how many cuts each of these tests makes.
 const CUTS: &str = "NETRAID_CUTS";
 /// Cuts where nothing else is asked for.
-const FEW: u64 = 5;
+const FEW: u64 = 3;
 /// Blocks the writer has, all over the disk.
 const BLOCKS: u64 = SIZE / 4096;
 
