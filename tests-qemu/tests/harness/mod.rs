@@ -7,6 +7,7 @@ mod times;
 
 use std::{
     any::Any,
+    cmp::Reverse,
     env, mem,
     num::NonZero,
     panic::{catch_unwind, AssertUnwindSafe},
@@ -198,7 +199,9 @@ pub(crate) fn main<const N: usize>(groups: [&[Case]; N]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     cases.retain(chosen());
-    cases.sort_by_key(|case| (case.machines, case.memory, case.shared));
+    // One kind after the other, so that machines are kept; those with most machines first, since they take longest, and at
+    // the end nobody should wait for one of them.
+    cases.sort_by_key(|case| Reverse((case.machines, case.memory, case.shared)));
     let workers = workers().min(cases.len()).max(1);
     arguments.test_threads = Some(workers);
     // A worker takes machines for a test and puts them back.
