@@ -14,9 +14,9 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(a_target_may_call_the_mirror_otherwise).smoke().debug(),
-    case!(two_sources_with_one_name_share_a_target_machine).three().debug(),
-    case!(both_copies_may_be_on_one_machine).debug(),
+    case!(a_target_may_call_the_mirror_otherwise).smoke(),
+    case!(two_sources_with_one_name_share_a_target_machine).three(),
+    case!(both_copies_may_be_on_one_machine),
     case!(a_copy_on_one_machine_has_to_be_meant),
 ];
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(targets_that_lack_the_same_share_what_is_read).three().debug(),
+    case!(targets_that_lack_the_same_share_what_is_read).three(),
     case!(what_slow_targets_hold_up_is_read_once).three(),
     case!(a_target_that_lacks_more_gets_the_rest_alone).three(),
     case!(comparisons_are_shared_and_answered_by_each_target).three(),

@@ -14,9 +14,7 @@ use crate::{
 
 pub(crate) const CASES: &[Case] = &[
     case!(a_new_source_goes_on_with_the_targets_that_were_prepared).three(),
-    case!(a_new_source_compares_only_what_was_written_of_late)
-        .three()
-        .debug(),
+    case!(a_new_source_compares_only_what_was_written_of_late).three(),
     case!(what_a_target_forgot_is_compared_as_a_whole).three(),
     case!(what_a_target_prepares_is_refused_where_it_makes_no_sense),
 ];

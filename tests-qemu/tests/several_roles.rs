@@ -13,9 +13,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    case!(after_a_promotion_the_other_target_gets_what_it_lacks)
-        .three()
-        .debug(),
+    case!(after_a_promotion_the_other_target_gets_what_it_lacks).three(),
     case!(a_target_that_was_left_behind_overwrites_nobody).three(),
     case!(a_switchover_with_two_targets_loses_nothing).three(),
 ];

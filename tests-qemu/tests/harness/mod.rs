@@ -150,7 +150,7 @@ fn standard((machines, memory, shared): Kind, pictures: &Arc<Pictures>) -> Clust
 }
 
 /// After so many tests the debug kernel looks for lost memory, which takes it longer than most tests do.
-const TESTS_PER_SCAN: usize = 5;
+const TESTS_PER_SCAN: usize = 8;
 
 /// The machines that run now, for one test at a time.
 #[derive(Default)]
