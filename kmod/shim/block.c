@@ -72,6 +72,11 @@ bool netraid_bdev_can_discard(struct block_device *bdev)
 	return bdev_max_discard_sectors(bdev) != 0;
 }
 
+bool netraid_bdev_cached(struct block_device *bdev)
+{
+	return bdev_write_cache(bdev);
+}
+
 u32 netraid_bdev_devt(struct block_device *bdev)
 {
 	return bdev->bd_dev;

@@ -97,6 +97,7 @@ unsigned int netraid_bdev_logical_block(struct block_device *bdev);
 bool netraid_bdev_zoned(struct block_device *bdev);
 bool netraid_bdev_read_only(struct block_device *bdev);
 bool netraid_bdev_can_discard(struct block_device *bdev);
+bool netraid_bdev_cached(struct block_device *bdev);
 u32 netraid_bdev_devt(struct block_device *bdev);
 bool netraid_bdev_own(struct block_device *bdev);
 bool netraid_bio_is_plain(struct bio *bio);

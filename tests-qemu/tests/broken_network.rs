@@ -33,7 +33,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Where the type of a message is in its header.
-const KIND_AT: usize = 4;
+pub(crate) const KIND_AT: usize = 4;
 
 /// Both machines treat what they send like this, from now on.
 pub(crate) fn disturb(cluster: &Cluster, how: &str) -> Result<()> {

@@ -32,6 +32,7 @@ mod failover;
 mod failover_both;
 mod filesystems;
 mod first_copy;
+mod flushes;
 mod framework;
 mod fullresync;
 mod fuzz_netlink;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
         failover_both::CASES,
         filesystems::CASES,
         first_copy::CASES,
+        flushes::CASES,
         fullresync::CASES,
         fuzz_netlink::CASES,
         fuzz_wire::CASES,

@@ -141,6 +141,23 @@ fn both_sides_agree_on_the_direction() {
     }
 }
 
+/// A flush may be left out only where both say so: the source that it has told nobody yet, the target that it loses nothing.
+#[test]
+fn flushes_are_left_out_on_synchronous_legs_to_disks_without_a_cache_alone() {
+    for (asynchronous, cached) in [(false, false), (false, true), (true, false), (true, true)] {
+        for checksums in [false, true] {
+            let offered = source_features(checksums, asynchronous);
+            let agreed = agreed_features(offered, target_features(cached));
+            let has = |feature| agreed & feature != 0;
+            assert_eq!(has(features::DURABLE), !asynchronous && !cached);
+            assert_eq!(has(features::BARRIER), asynchronous);
+            assert_eq!(has(features::PAYLOAD_CHECKSUM), checksums);
+            assert!(has(features::READ) && has(features::COMPARE) && has(features::RECENT));
+            assert_eq!(agreed & !features::SUPPORTED, 0);
+        }
+    }
+}
+
 /// Every offer of a source against every version of a target, older ones that know no feature among them: both end up
 /// with the same, and with what both have.
 #[test]

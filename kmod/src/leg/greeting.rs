@@ -13,14 +13,14 @@ use kernel::prelude::*;
 use netraid_core::{
     chunk::Geometry,
     generation::Generations,
-    handshake::{agreed_features, target_decide, ConnectedSource, TargetFacts, Verdict},
+    handshake::{agreed_features, target_decide, target_features, ConnectedSource, TargetFacts, Verdict},
     legs::LegNumber,
     meta::{MetaFlags, Superblock},
     name::Text,
     priority::Priorities,
     state::Role,
     wire::{
-        features, Header, Hello, HelloFlags, Id, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID,
+        Header, Hello, HelloFlags, Id, Kind, Refuse, RefuseCode, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID,
         REFUSE_MAX_LEN, VERSION_MINOR, WELCOME_LEN,
     },
 };
@@ -116,6 +116,8 @@ pub(crate) struct DiskFacts {
     pub(crate) room: u64,
     pub(crate) logical_block_size: u32,
     pub(crate) can_discard: bool,
+    /// It may lose what it confirmed.
+    pub(crate) cached: bool,
 }
 
 impl DiskFacts {
@@ -125,6 +127,7 @@ impl DiskFacts {
             room,
             logical_block_size: disk.logical_block_size(),
             can_discard: disk.can_discard(),
+            cached: disk.is_cached(),
         }
     }
 }
@@ -229,7 +232,7 @@ pub(super) fn welcome(facts: &Facts<'_>, hello: &Hello) -> Welcome {
                 .with(WelcomeFlags::HAS_MAP, facts.has_own_data)
                 .with(WelcomeFlags::RECENT, facts.tells_recent)
                 .with(WelcomeFlags::DISCARD_OK, facts.disk.can_discard),
-            features: agreed_features(hello.features, features::SUPPORTED),
+            features: agreed_features(hello.features, target_features(facts.disk.cached)),
             node_uuid: facts.node.uuid,
             instance: facts.node.instance,
             known_instance: hello.instance,

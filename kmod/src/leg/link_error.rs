@@ -22,6 +22,8 @@ pub(crate) enum LinkError {
     Io(Error),
     /// What has to be on record first could not be written to the metadata.
     Record(Error),
+    /// The disk here may lose what it confirms from now on.
+    Cached,
     /// What arrived is no message.
     Wire(WireError),
     /// A message that has no place here.
@@ -49,6 +51,9 @@ impl fmt::Display for LinkError {
                     "the metadata here can't be written (error {errno}); look at the disk it is on"
                 )
             }
+            Self::Cached => f.write_str(
+                "the disk of the target has a write cache now; flushes go there again from the next connection on",
+            ),
             Self::Wire(error) => write!(f, "{error}"),
             Self::Unexpected(kind) => write!(f, "the other side sent a message out of turn ({kind:?})"),
         }

@@ -25,13 +25,14 @@ use kernel::{
 use netraid_core::{
     backoff::Backoff,
     behind::Behind,
+    handshake::source_features,
     leg::{Action, Event, Machine},
     legs::LegNumber,
     meta::{Peer, PeerFlags, Superblock},
     name::{Name, Text},
     resync::Progress,
     state::{Congestion, Replication},
-    wire::{features, Id, Kind, NO_ID},
+    wire::{Id, Kind, NO_ID},
 };
 
 /// What a new leg is given.
@@ -321,10 +322,7 @@ impl SourceLeg {
     /// What the target is offered.
     pub(super) fn offered_features(&self) -> u64 {
         let asynchronous = self.config.replication == Replication::Asynchronous;
-        let without = |feature: u64, unwanted: bool| if unwanted { !feature } else { u64::MAX };
-        features::SUPPORTED
-            & without(features::PAYLOAD_CHECKSUM, self.config.no_checksums)
-            & without(features::BARRIER, !asynchronous)
+        source_features(!self.config.no_checksums, asynchronous)
     }
 
     /// The target's address.

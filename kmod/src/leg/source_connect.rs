@@ -372,5 +372,6 @@ fn prepare(leg: &SourceLeg, welcome: &Welcome, agreement: Agreement) -> Result {
     volume.set_compares(leg.number(), welcome.features & features::COMPARE != 0);
     volume.set_remembers(leg.number(), welcome.features & features::RECENT != 0);
     volume.set_answers_reads(leg.number(), welcome.features & features::READ != 0);
+    volume.set_durable(leg.number(), welcome.features & features::DURABLE != 0);
     Ok(())
 }

@@ -88,6 +88,8 @@ pub(super) struct Conn {
     pub(super) geometry: Geometry,
     /// Requests the source may have outstanding.
     most: usize,
+    /// The source was told that what is confirmed is on stable storage.
+    durable: bool,
     #[pin]
     pub(super) flow: IrqLock<Flow>,
     /// Requests that the disk began.
@@ -134,6 +136,7 @@ impl Conn {
         } else {
             OUTSTANDING
         };
+        let durable = link.has(features::DURABLE);
         let flow = Flow {
             acks: Fifo::new(KVVec::from_elem(no_ack, most, GFP_KERNEL)?),
             slow: Fifo::new(KVVec::from_elem(none, most, GFP_KERNEL)?),
@@ -156,6 +159,7 @@ impl Conn {
                 lower,
                 geometry,
                 most,
+                durable,
                 flow <- crate::new_irq_lock!(flow, c"netraid_flow"),
                 begun: Atomic::new(0),
                 ended: Atomic::new(0),
@@ -190,6 +194,14 @@ impl Conn {
             }
             self.room.wait(100);
         }
+    }
+
+    /// Fails where what is confirmed now would not be where the source was told it is.
+    pub(super) fn keeps_word(&self) -> LinkResult {
+        if self.durable && self.lower.is_cached() {
+            return Err(LinkError::Cached);
+        }
+        Ok(())
     }
 
     /// Ends the connection; its threads come back.

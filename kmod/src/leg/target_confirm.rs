@@ -9,6 +9,7 @@ use super::{
     target_apply::{Conn, ConnRef, Slow},
     target_compare, target_fetch,
     target_io::Applying,
+    target_receive,
 };
 use kernel::prelude::*;
 use netraid_core::wire::{Flags, Header, Kind, ACKS_MAX, ACK_LEN};
@@ -24,7 +25,10 @@ pub(super) fn run(conn: &ConnRef) {
             match confirm(conn) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(_) => return conn.end(),
+                Err(error) => {
+                    target_receive::tell(conn, &error);
+                    return conn.end();
+                }
             }
         }
         if target_fetch::answer(conn).is_err() {
@@ -61,6 +65,8 @@ fn confirm(conn: &Conn) -> LinkResult<bool> {
     let Some(acks) = buffer.get(..len).filter(|acks| !acks.is_empty()) else {
         return Ok(false);
     };
+    // After it has ended on the disk: whatever the disk does from now on, this is where it was promised to be.
+    conn.keeps_word()?;
     conn.link.send_bytes(Header::new(Kind::Ack), acks)?;
     Ok(true)
 }

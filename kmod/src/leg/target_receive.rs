@@ -37,7 +37,9 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
             Err(error) => break error,
         }
     };
-    tell_damage(conn, &error);
+    // The thread that confirms may have been the first to notice.
+    let error = conn.keeps_word().err().unwrap_or(error);
+    tell(conn, &error);
     conn.end();
     let source = leg.source().map_or(Name::EMPTY, |(name, _)| name);
     leg.change(|inner| {
@@ -56,11 +58,14 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
 
 /// The source only sees the end of the connection, and its operator wants to know why. Where that does not reach it, it
 /// has lost no more than the reason.
-fn tell_damage(conn: &Conn, error: &LinkError) {
-    if let LinkError::Wire(WireError::BadPayloadChecksum { kind, .. }) = error {
-        let reason = Text::format(format_args!("{error}"));
-        let _ = reply(conn, *kind, &Reply::refused(reason));
-    }
+pub(super) fn tell(conn: &Conn, error: &LinkError) {
+    let kind = match error {
+        LinkError::Wire(WireError::BadPayloadChecksum { kind, .. }) => *kind,
+        LinkError::Cached => Kind::Flush,
+        _ => return,
+    };
+    let reason = Text::format(format_args!("{error}"));
+    let _ = reply(conn, kind, &Reply::refused(reason));
 }
 
 fn receive(leg: &TargetLeg, conn: &ConnRef, reported: &mut u64) -> LinkResult {

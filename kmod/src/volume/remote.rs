@@ -25,6 +25,8 @@ pub(super) struct Remote {
     pub(super) complete: bool,
     /// The target answers reads.
     pub(super) answers_reads: bool,
+    /// What the target confirms is on stable storage.
+    pub(super) durable: bool,
     /// Somebody waits for `outstanding` to become zero.
     pub(super) draining: bool,
     pub(super) dirty: Map,
@@ -86,6 +88,7 @@ impl Remote {
             in_step: false,
             complete: false,
             answers_reads: false,
+            durable: false,
             draining: false,
             dirty,
             doubtful,
@@ -308,6 +311,11 @@ impl Volume {
     /// Whether the target answers reads.
     pub(crate) fn set_answers_reads(&self, leg: LegNumber, it_does: bool) {
         self.with_leg(leg, |remote| remote.answers_reads = it_does);
+    }
+
+    /// Whether what the target confirms is on stable storage.
+    pub(crate) fn set_durable(&self, leg: LegNumber, durable: bool) {
+        self.with_leg(leg, |remote| remote.durable = durable);
     }
 
     /// What an asynchronous leg does at its limit.

@@ -67,7 +67,7 @@ pub use source::{source_decide, Agreement, Copying, Plan, SourceFacts};
 pub use target::{target_decide, Accept, ConnectedSource, Refusal, TargetFacts, Verdict};
 
 use crate::generation::Generations;
-use crate::wire::{Hello, Welcome, MAX_PAYLOAD};
+use crate::wire::{features, Hello, Welcome, MAX_PAYLOAD};
 use core::ops::RangeInclusive;
 
 /// Milliseconds between heartbeats that can be chosen.
@@ -89,6 +89,30 @@ pub const fn generations_of_source(hello: &Hello) -> Generations {
 #[must_use]
 pub const fn generations_of_target(welcome: &Welcome) -> Generations {
     welcome.generations()
+}
+
+/// What a source offers. Whether its operator wants checksums of the data, and whether the leg is asynchronous, is told by
+/// that, too.
+#[must_use]
+pub const fn source_features(checksums: bool, asynchronous: bool) -> u64 {
+    let unwanted = if checksums { 0 } else { features::PAYLOAD_CHECKSUM };
+    // A flush on an asynchronous leg is also about what is not confirmed yet.
+    let other = if asynchronous {
+        features::DURABLE
+    } else {
+        features::BARRIER
+    };
+    features::SUPPORTED & !(unwanted | other)
+}
+
+/// What a target has; `cached`: its disk has a cache that loses what is in it with its power.
+#[must_use]
+pub const fn target_features(cached: bool) -> u64 {
+    if cached {
+        features::SUPPORTED & !features::DURABLE
+    } else {
+        features::SUPPORTED
+    }
 }
 
 /// The features of a connection, of those that one side offers and those that the other has. The

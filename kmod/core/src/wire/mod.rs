@@ -69,6 +69,14 @@
 //! when its leg is asynchronous; such a source uses no target that does not know it. Why that keeps the order of the
 //! application is told in [`crate::epoch`].
 //!
+//! # Flushes
+//!
+//! A Flush is acknowledged when all that was confirmed before it is on stable storage. A target whose disk has no cache
+//! that loses anything with its power has that at any time, and says so with [`features::DURABLE`]: a flush of the
+//! application is not sent to it, and has nothing to wait for, since on a synchronous leg it can only be about what was
+//! confirmed. The target looks at its disk whenever it confirms, and rather gives the connection up than confirm something
+//! that could be lost; on the next connection it does not say so any more. A Write keeps its flags in any case.
+//!
 //! # Checksums
 //!
 //! The header always carries its own checksum, so a message without a payload is always covered. That of
@@ -142,7 +150,7 @@ pub mod features {
     /// The payload checksum of the header is filled in and checked.
     pub const PAYLOAD_CHECKSUM: u64 = 1 << 0;
     /// What this version offers, unless an operator wants less.
-    pub const SUPPORTED: u64 = PAYLOAD_CHECKSUM | READ | COMPARE | BARRIER | RECENT;
+    pub const SUPPORTED: u64 = PAYLOAD_CHECKSUM | READ | COMPARE | BARRIER | RECENT | DURABLE;
     /// Reserved: payloads compressed with lz4.
     pub const LZ4: u64 = 1 << 1;
     /// Reserved: payloads compressed with zstd.
@@ -163,4 +171,6 @@ pub mod features {
     pub const BARRIER: u64 = 1 << 9;
     /// The target remembers what it was sent of late: Settled.
     pub const RECENT: u64 = 1 << 10;
+    /// What the target confirms is on stable storage; offered where the leg is synchronous.
+    pub const DURABLE: u64 = 1 << 11;
 }

@@ -97,6 +97,12 @@ impl LowerDisk {
         unsafe { bind::netraid_bdev_can_discard(self.bdev()) }
     }
 
+    /// Whether it has a cache that loses what is in it with its power, as far as the kernel knows now. Any context.
+    pub(crate) fn is_cached(&self) -> bool {
+        // SAFETY: The device is open.
+        unsafe { bind::netraid_bdev_cached(self.bdev()) }
+    }
+
     /// Whether it is a disk of this module, or a partition of one.
     pub(crate) fn is_own(&self) -> bool {
         // SAFETY: The device is open.
