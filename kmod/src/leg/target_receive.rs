@@ -40,7 +40,6 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
     // The thread that confirms may have been the first to notice.
     let error = conn.keeps_word().err().unwrap_or(error);
     tell(conn, &error);
-    conn.end();
     let source = leg.source().map_or(Name::EMPTY, |(name, _)| name);
     leg.change(|inner| {
         // Only if no other connection has taken the place.
@@ -54,6 +53,8 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
             inner.reason = Text::format(format_args!("the connection of {source} was lost: {error}"));
         }
     });
+    // After that: a source that sees the end comes again at once, and what became of this connection would not be told.
+    conn.end();
 }
 
 /// The source only sees the end of the connection, and its operator wants to know why. Where that does not reach it, it
