@@ -206,8 +206,13 @@ impl Conn {
 
     /// Ends the connection; its threads come back.
     pub(super) fn end(&self) {
-        self.flow.lock().ended = true;
+        self.stop();
         self.link.abort();
+    }
+
+    /// Nothing is begun any more; the source does not see that yet.
+    pub(super) fn stop(&self) {
+        self.flow.lock().ended = true;
         self.confirmable.raise();
         self.room.raise();
         self.slow.raise();

@@ -40,6 +40,7 @@ pub(super) fn run(leg: &Arc<TargetLeg>, conn: &ConnRef) {
     // The thread that confirms may have been the first to notice.
     let error = conn.keeps_word().err().unwrap_or(error);
     tell(conn, &error);
+    conn.stop();
     let source = leg.source().map_or(Name::EMPTY, |(name, _)| name);
     leg.change(|inner| {
         // Only if no other connection has taken the place.
