@@ -56,7 +56,8 @@
 //! it has, too ([`agreed_features`]). One that does not know a feature neither offers it nor answers
 //! with it, so machines with different versions agree on what both have. A Welcome with a feature
 //! that was not offered breaks the agreement. One feature is more than an offer: a source whose leg is asynchronous
-//! offers [`features::BARRIER`](crate::wire::features::BARRIER), and refuses a target that does not take it.
+//! offers [`features::BARRIER`](crate::wire::features::BARRIER), and refuses a target that does not take it. And one depends
+//! on the machine: a target has [`features::DURABLE`](crate::wire::features::DURABLE) as long as its disk has no cache.
 
 mod addressee;
 mod source;
