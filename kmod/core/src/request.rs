@@ -230,3 +230,10 @@ impl Standing {
         }
     }
 }
+
+/// Whether a flush of the application has nothing to wait for at a target. `asked`: the local disk is asked too, whose answer
+/// ends it; `durable`: what the target confirms is on stable storage.
+#[must_use]
+pub const fn flush_is_moot(asked: bool, durable: bool) -> bool {
+    asked && durable
+}

@@ -5,7 +5,7 @@
 use netraid_core::fifo::Fifo;
 use netraid_core::{
     legs::{LegNumber, LegSet},
-    request::{After, Due, Part, Parts, Standing},
+    request::{flush_is_moot, After, Due, Part, Parts, Standing},
 };
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -208,4 +208,13 @@ proptest! {
             prop_assert_eq!(fifo.len(), model.len());
         }
     }
+}
+
+/// A flush without anybody to end it would hang; one that is left out where something could be lost would lie.
+#[test]
+fn a_flush_is_left_out_only_beside_the_local_disk_and_where_nothing_can_be_lost() {
+    assert!(flush_is_moot(true, true));
+    assert!(!flush_is_moot(false, true));
+    assert!(!flush_is_moot(true, false));
+    assert!(!flush_is_moot(false, false));
 }

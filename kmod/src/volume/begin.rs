@@ -4,7 +4,7 @@
 
 use super::state::State;
 use kernel::prelude::*;
-use netraid_core::{chunk::Geometry, inflight::Slot, local::Course, wire::Kind};
+use netraid_core::{chunk::Geometry, inflight::Slot, local::Course, request::flush_is_moot, wire::Kind};
 
 /// What became of an application's request that was to start.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,8 +52,8 @@ impl State {
             if counts {
                 remote.look_for_room();
             }
-            // Only beside the local disk, whose answer ends it; and it has what the flush is about.
-            if request.local && request.kind == Some(Kind::Flush) && remote.durable {
+            if request.kind == Some(Kind::Flush) && flush_is_moot(request.local, remote.durable) {
+                // It has what the flush is about.
                 request.stored.put(leg, true);
                 continue;
             }
