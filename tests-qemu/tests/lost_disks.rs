@@ -11,7 +11,7 @@ use crate::{
     broken_network::{silence, Trap},
     harness::{case, Case, SOON},
     mirror::{refused, status, Mirror, QUICK},
-    persist::{boot, stands, turned, until, write_chunks, DEVICE},
+    persist::{boot, stands, turned, until, up, write_chunks, DEVICE},
     several::{extend, leg},
     weak::{Does, Fixture, SIZE},
 };
@@ -301,7 +301,7 @@ fn restarts(cluster: &Cluster, create: &str, unrecorded: bool) -> Result<()> {
     boot(eve)?;
     it.source.comes_back(eve, Does::All)?;
     it.source_meta.comes_back(eve, Does::All)?;
-    let _refused_or_target = eve.ctl("up --all").run()?;
+    up(eve)?;
     let state = status(eve, "data")?;
     ensure!(state["role"] != "source" && state["device_present"] == false, "{state}");
     if unrecorded {
@@ -310,8 +310,8 @@ fn restarts(cluster: &Cluster, create: &str, unrecorded: bool) -> Result<()> {
         ensure!(state["role"] == "target" && state["inconsistent"] == true, "{state}");
     }
     cluster.restore_links();
-    eve.ctl("up --all").run()?;
-    // Nor when it can.
+    // Nor when it can. The kernel looks for a neighbour that was silent once a second, which is as long as it is asked.
+    until("the one who has the data to be heard", || Ok(up(eve)?.code == 0))?;
     let state = status(eve, "data")?;
     ensure!(state["role"] == "target", "{state}");
     eve.ctl("promote data").exits(2)?;

@@ -9,7 +9,7 @@ use crate::{
     harness::{case, Case, SOON},
     lost_disks::{is_given_up, is_no_source, is_served},
     mirror::refused,
-    persist::{boot, number, stands, turned, until, DEVICE},
+    persist::{boot, number, stands, turned, until, up, DEVICE},
     weak::{Does, Fixture, SIZE},
 };
 
@@ -131,7 +131,7 @@ fn a_machine_that_loses_power_while_its_disk_is_filled_has_no_copy(cluster: &Clu
     boot(eve)?;
     it.source.comes_back(eve, Does::All)?;
     it.source_meta.comes_back(eve, Does::All)?;
-    eve.ctl("up --all").run()?;
+    up(eve)?;
     stands(eve, "target", &["inconsistent"])?;
     adam.ctl("promote data").ok()?;
     let back = turned(&it.mirror);
