@@ -52,11 +52,32 @@ static void netraid_from_sockaddr(const struct sockaddr_storage *from, struct ne
 	}
 }
 
+/*
+ * An application that holds the lock of a socket of its own may write to a
+ * mirror, be it to reclaim memory: for lockdep ours are others.
+ */
+static void netraid_sock_classify(struct sock *sk)
+{
+#ifdef CONFIG_LOCKDEP
+	static struct lock_class_key keys[4];
+
+	if (sk->sk_family == AF_INET6)
+		sock_lock_init_class_and_name(sk, "slock-AF_INET6-NETRAID", &keys[0], "sk_lock-AF_INET6-NETRAID",
+					      &keys[1]);
+	else
+		sock_lock_init_class_and_name(sk, "slock-AF_INET-NETRAID", &keys[2], "sk_lock-AF_INET-NETRAID",
+					      &keys[3]);
+#endif
+}
+
 int netraid_sock_create(struct net *net, const struct netraid_addr *addr, struct socket **sock)
 {
 	int family = addr->ip_len == 4 ? AF_INET : AF_INET6;
+	int err = sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, sock);
 
-	return sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, sock);
+	if (!err)
+		netraid_sock_classify((*sock)->sk);
+	return err;
 }
 
 /*
@@ -147,6 +168,14 @@ int netraid_sock_send(struct socket *sock, const void *head, unsigned int head_l
 	};
 
 	return kernel_sendmsg(sock, &msg, vec, len ? 2 : 1, head_len + len);
+}
+
+/* sk_stream_wspace() is a static inline. Without the lock of the socket it may be a moment old. */
+bool netraid_sock_has_room(struct socket *sock, unsigned int bytes)
+{
+	int room = sk_stream_wspace(sock->sk);
+
+	return room > 0 && room >= bytes;
 }
 
 /* tcp_inq() is a static inline. Without the lock of the socket it may be a moment old. */

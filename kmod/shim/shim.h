@@ -150,6 +150,7 @@ void netraid_sock_abort(struct socket *sock);
 int netraid_sock_send(struct socket *sock, const void *head, unsigned int head_len, const void *data, unsigned int len,
 		      bool more);
 void netraid_sock_push(struct socket *sock);
+bool netraid_sock_has_room(struct socket *sock, unsigned int bytes);
 unsigned int netraid_sock_readable(struct socket *sock);
 int netraid_sock_recv(struct socket *sock, void *data, unsigned int len);
 int netraid_sock_send_bio(struct socket *sock, struct bio *bio, unsigned int skip, unsigned int len, bool more,
@@ -160,6 +161,26 @@ int netraid_sock_recv_bio(struct socket *sock, struct bio *bio, unsigned int ski
 void netraid_bio_fill(struct bio *bio, const void *data, unsigned int len);
 struct net *netraid_net_get(struct net *net);
 void netraid_net_put(struct net *net);
+
+/* ear.c: what arrives, taken in as it arrives */
+enum netraid_ear_const {
+	/* A message of as many confirmations as there can be in one. */
+	NETRAID_EAR_ROOM = 48 + 64 * 16,
+};
+
+struct netraid_ear {
+	/* Takes whole messages from the beginning of `data`; returns how many bytes, and sets `wake` for the thread. */
+	unsigned int (*hear)(void *context, const u8 *data, unsigned int len, bool *wake);
+	void *context;
+	void (*data_ready)(struct sock *sk);
+	bool open;
+	bool wake;
+	u8 room[NETRAID_EAR_ROOM];
+};
+
+void netraid_ear_put(struct socket *sock, struct netraid_ear *ear);
+void netraid_ear_remove(struct socket *sock, struct netraid_ear *ear);
+bool netraid_ear_wait(struct socket *sock, struct netraid_ear *ear);
 
 /* Room for one message; larger than any object of the family. */
 #define NETRAID_MSG_SIZE 8192

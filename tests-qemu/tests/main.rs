@@ -53,6 +53,7 @@ mod methods;
 mod mirror;
 mod multi_site;
 mod netlink;
+mod one_at_a_time;
 mod pause;
 mod persist;
 mod power_cut;
@@ -124,6 +125,7 @@ fn main() -> ExitCode {
         methods::CASES,
         multi_site::CASES,
         netlink::CASES,
+        one_at_a_time::CASES,
         pause::CASES,
         power_cut::CASES,
         priorities::CASES,

@@ -21,6 +21,7 @@
 //! | [`legs`] | which of several legs |
 //! | [`local`], [`rescue`] | what happens when the disk of the source fails |
 //! | [`resync`], [`pace`] | what is copied next, how far it is, how long it takes, how fast it may go |
+//! | [`solo`] | whether an application writes one at a time |
 //! | [`backoff`] | how long to wait before the next attempt to connect |
 //! | [`epoch`], [`lag`], [`behind`] | in which order an asynchronous leg follows, how far behind it may be, what happens beyond |
 //! | [`state`] | the states a leg and a machine can be in |
@@ -80,6 +81,7 @@ pub mod recent;
 pub mod request;
 pub mod rescue;
 pub mod resync;
+pub mod solo;
 pub mod state;
 pub mod turns;
 pub mod units;

@@ -61,7 +61,7 @@ const AHEAD: usize = ACKS_MAX * ACK_LEN + 2 * HEADER_LEN;
 /// A connection. One thread may receive while others send.
 #[pin_data]
 pub(crate) struct Link {
-    socket: Socket,
+    pub(super) socket: Socket,
     heartbeat_ms: Atomic<u32>,
     timeout_ms: Atomic<u32>,
     /// Held while a message is sent, so that none comes into the middle of another. Sends end by themselves after
@@ -70,7 +70,7 @@ pub(crate) struct Link {
     sending: Mutex<Head<HEADER_LEN>>,
     /// What was received and not asked for yet. Held by the one thread that receives.
     #[pin]
-    ahead: Mutex<Ahead<AHEAD>>,
+    pub(super) ahead: Mutex<Ahead<AHEAD>>,
     /// How much of that there may be besides the header that follows data: where nothing but small messages comes, many
     /// of them are received at once.
     eager: usize,
@@ -245,6 +245,11 @@ impl Link {
         Ok(())
     }
 
+    /// Whether a message with so many bytes of data finds room without a wait. Any context.
+    pub(crate) fn takes(&self, bytes: u32) -> bool {
+        self.socket.has_room(bytes.saturating_add(HEADER_LEN as u32))
+    }
+
     /// Sends what was kept for more to come.
     pub(crate) fn push(&self) {
         self.socket.push();
@@ -268,7 +273,7 @@ impl Link {
         self.send(header, &Data::<()>::Bytes(bytes))
     }
 
-    fn heard(&self, bytes: usize) {
+    pub(super) fn heard(&self, bytes: usize) {
         self.heard.store(misc::now_ms(), Relaxed);
         self.received_bytes.add(bytes as u64, Relaxed);
     }
@@ -282,7 +287,7 @@ impl Link {
     }
 
     /// An error of a receive: none while the silence is still short.
-    fn check(&self, error: Error) -> LinkResult {
+    pub(super) fn check(&self, error: Error) -> LinkResult {
         if error == EAGAIN {
             self.check_deadline()?;
             let silence = self.silence_ms();

@@ -7,13 +7,20 @@
 //! its disk and confirms. All mirrors that listen at the same port share a [`reception`]. [`Link`] is what both have in
 //! common: a connection on which messages travel and silence is noticed.
 //!
+//! A source's leg has a thread that sends and one that receives. Neither is woken where an application waits for each of
+//! its writes before it makes the next: it sends them itself ([`Courier`](crate::volume::Courier)), and confirmations are
+//! taken in as they arrive ([`attention`]).
+//!
 //! # Locks
 //!
 //! A leg's own mutex is taken for short times and never while waiting for the network. Under it the volume's lock may
-//! be taken, never the other way round. Events are reported with no lock held.
+//! be taken, never the other way round. Events are reported with no lock held. Whoever sends on a source's leg has its
+//! turn, which is taken before the lock of the connection and never together with the leg's mutex. Confirmations may be
+//! taken in under the lock of the socket, which is taken last of all that may sleep.
 
 mod accept;
 mod ask;
+mod attention;
 mod door;
 mod greeting;
 mod link;

@@ -7,7 +7,10 @@ use super::{
     link_error::{LinkError, LinkResult},
     source::SourceLeg,
 };
-use crate::volume::{arrived, Confirmed};
+use crate::{
+    sys::sync::IrqLock,
+    volume::{arrived, Confirmed},
+};
 use kernel::{prelude::*, sync::Arc};
 use netraid_core::{
     leg::{Event, State},
@@ -17,6 +20,7 @@ use netraid_core::{
     wire::{map_words, Ack, AckStatus, Flags, Header, Kind, Reply, ReplyStatus},
     wire::{ACKS_MAX, ACK_LEN, REPLY_MAX_LEN},
 };
+use pin_init::stack_pin_init;
 
 /// Why the connection is given up.
 enum Lost {
@@ -38,12 +42,28 @@ impl From<LinkError> for Lost {
 
 /// Takes in messages until the connection ends; returns the reason as a sentence.
 pub(super) fn run(leg: &SourceLeg, link: &Arc<Link>) -> Text {
-    let lost = loop {
-        match receive(leg, link) {
-            Ok(()) => {}
-            Err(lost) => break lost,
-        }
+    // What a confirmation said that was taken in meanwhile, if it was not fine.
+    stack_pin_init!(let said = crate::new_irq_lock!(None, c"netraid_said"));
+    let take = |payload: &[u8]| {
+        let confirmed = leg.volume.confirm_alone(leg.number(), Ack::decode_all(payload))?;
+        Some(match result_of(confirmed) {
+            Ok(()) => true,
+            Err(lost) => {
+                *said.lock() = Some(lost);
+                false
+            }
+        })
     };
+    let attended = link.attend(&take, |attention| loop {
+        if let Err(lost) = attention
+            .wait()
+            .map_err(Lost::from)
+            .and_then(|()| receive(leg, link, &said))
+        {
+            break lost;
+        }
+    });
+    let lost = attended.unwrap_or_else(|error| LinkError::Io(error).into());
     let peer = leg.inner.lock().peer;
     match lost {
         Lost::Link(error) => Text::format(format_args!("the connection to {peer} was lost: {error}")),
@@ -62,7 +82,10 @@ pub(super) fn run(leg: &SourceLeg, link: &Arc<Link>) -> Text {
     }
 }
 
-fn receive(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Lost> {
+fn receive(leg: &SourceLeg, link: &Arc<Link>, said: &IrqLock<Option<Lost>>) -> core::result::Result<(), Lost> {
+    if let Some(lost) = said.lock().take() {
+        return Err(lost);
+    }
     let header = link.read_header()?;
     match header.kind {
         Kind::Ack => acks(leg, link, &header),
@@ -82,7 +105,11 @@ fn receive(leg: &SourceLeg, link: &Arc<Link>) -> core::result::Result<(), Lost> 
 fn acks(leg: &SourceLeg, link: &Link, header: &Header) -> core::result::Result<(), Lost> {
     let mut buffer = [0; ACKS_MAX * ACK_LEN];
     let acks = Ack::decode_all(link.read_data(header, &mut buffer)?);
-    match leg.volume.confirm(leg.number(), acks) {
+    result_of(leg.volume.confirm(leg.number(), acks))
+}
+
+fn result_of(confirmed: Confirmed) -> core::result::Result<(), Lost> {
+    match confirmed {
         Confirmed::Fine => Ok(()),
         Confirmed::TargetError(status) => Err(Lost::TargetDisk(status)),
         Confirmed::Unexpected => Err(Lost::OutOfTurn),

@@ -4,10 +4,10 @@
 
 use super::{
     link::{Data, Link},
-    link_error::LinkResult,
+    link_error::{LinkError, LinkResult},
     source::SourceLeg,
 };
-use crate::volume::{Outgoing, Payload};
+use crate::volume::{Courier, Outgoing, Payload};
 use kernel::sync::Arc;
 use netraid_core::{
     leg::{Event, State},
@@ -23,7 +23,14 @@ pub(super) fn run(leg: &Arc<SourceLeg>) {
         let woken = leg.volume.wait_outgoing(leg.number(), tick);
         // First: what is taken out for this connection must not go to the link of another.
         let connection = leg.volume.connection(leg.number());
-        let Some(link) = leg.connected() else { continue };
+        let link = leg.connected();
+        if let Some(mut turn) = leg.volume.turn(leg.number()) {
+            match &link {
+                Some(link) => turn.connect(connection, || link.clone()),
+                None => turn.disconnect(),
+            }
+        }
+        let Some(link) = link else { continue };
         if let Err(reason) = work(leg, &link, connection, woken) {
             leg.fire_on(&link, Event::Lost, Some(reason));
         }
@@ -32,12 +39,22 @@ pub(super) fn run(leg: &Arc<SourceLeg>) {
             leg.volume.raise_outgoing(leg.number());
         }
     }
+    if let Some(mut turn) = leg.volume.turn(leg.number()) {
+        turn.disconnect();
+    }
 }
 
-fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core::result::Result<(), Text> {
-    let lost = |error| Text::format(format_args!("sending to the target failed: {error}"));
+fn lost(error: LinkError) -> Text {
+    Text::format(format_args!("sending to the target failed: {error}"))
+}
+
+fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> Result<(), Text> {
     let mut kept = false;
     let mut sent = None;
+    let mut turn = leg.volume.turn(leg.number());
+    if let Some(reason) = turn.as_mut().and_then(|turn| turn.take_failure()) {
+        return Err(reason);
+    }
     while let Some(outgoing) = leg.volume.next_outgoing(leg.number(), connection, sent.take()) {
         if let Some(given) = outgoing.ends_resync {
             if core::mem::take(&mut kept) {
@@ -56,6 +73,7 @@ fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core
     if kept {
         link.push();
     }
+    drop(turn);
     if leg.volume.is_drained(leg.number()) && leg.inner.lock().machine.state() == State::Pausing {
         leg.fire_on(link, Event::Drained, None);
     }
@@ -77,7 +95,7 @@ fn work(leg: &SourceLeg, link: &Arc<Link>, connection: u64, woken: bool) -> core
 
 /// At the end of a resync both have the same generation. On record before the target is told; where another generation
 /// began meanwhile, that is the record.
-fn together(leg: &SourceLeg, given: u64) -> core::result::Result<(), Text> {
+fn together(leg: &SourceLeg, given: u64) -> Result<(), Text> {
     let changed = leg.volume.store.change(|sb| {
         let same = sb.current == given;
         if let Some(peer) = leg.note(sb).filter(|_| same) {
@@ -91,6 +109,16 @@ fn together(leg: &SourceLeg, given: u64) -> core::result::Result<(), Text> {
             "the metadata can't be written (error {errno}); look at the disk it is on"
         ))
     })
+}
+
+impl Courier for Link {
+    fn has_room(&self, bytes: u32) -> bool {
+        self.takes(bytes)
+    }
+
+    fn send(&self, outgoing: &Outgoing) -> Result<(), Text> {
+        send(self, outgoing).map_err(lost)
+    }
 }
 
 fn send(link: &Link, outgoing: &Outgoing) -> LinkResult {

@@ -28,6 +28,11 @@ impl Control {
         self.0 |= Self::bit(kind);
     }
 
+    /// Whether no message waits.
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Whether a message waits.
     pub(super) fn holds(self, kind: Kind) -> bool {
         self.0 & Self::bit(kind) != 0

@@ -14,6 +14,7 @@ use super::{
 use crate::sys::{
     block::{Bio, BioList, PagedBio},
     lend::{Lend, Lent, Loan},
+    sync::IrqGuard,
 };
 use netraid_core::{
     inflight::Slot,
@@ -82,6 +83,15 @@ impl Volume {
         let next = self.take_out(&mut state, leg, connection);
         self.release(state, ended);
         next
+    }
+
+    /// The request of a leg that has no other and is told nothing else, as [`Volume::next_outgoing`] gives it.
+    pub(super) fn take_alone(&self, leg: LegNumber, connection: u64) -> Option<Outgoing> {
+        let mut state = self.state.lock();
+        if !state.remotes.get(leg)?.is_alone() {
+            return None;
+        }
+        self.take_out(&mut state, leg, connection)
     }
 
     fn take_out(&self, state: &mut State, leg: LegNumber, connection: u64) -> Option<Outgoing> {
@@ -191,10 +201,26 @@ impl Volume {
         }
     }
 
-    /// Takes in confirmations of a leg's target, up to the first that says something else.
-    pub(crate) fn confirm(&self, leg: LegNumber, mut acks: impl Iterator<Item = Ack>) -> Confirmed {
+    /// Takes in confirmations of a leg's target, up to the first that says something else. Any context.
+    pub(crate) fn confirm(&self, leg: LegNumber, acks: impl Iterator<Item = Ack>) -> Confirmed {
+        self.confirm_locked(self.state.lock(), leg, acks)
+    }
+
+    /// The same where the leg has one request under way; `None` where it has more, whose confirmations are better taken in
+    /// together. Any context.
+    pub(crate) fn confirm_alone(&self, leg: LegNumber, acks: impl Iterator<Item = Ack>) -> Option<Confirmed> {
+        let state = self.state.lock();
+        let alone = state.remotes.get(leg).is_some_and(|remote| remote.is_solo());
+        alone.then(|| self.confirm_locked(state, leg, acks))
+    }
+
+    fn confirm_locked(
+        &self,
+        mut state: IrqGuard<'_, State>,
+        leg: LegNumber,
+        mut acks: impl Iterator<Item = Ack>,
+    ) -> Confirmed {
         let mut ended = BioList::new();
-        let mut state = self.state.lock();
         let mut again = false;
         let other = acks.find_map(|ack| match self.take_ack(&mut state, leg, ack, &mut ended) {
             Taken::Fine => None,

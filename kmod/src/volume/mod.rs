@@ -33,6 +33,7 @@ mod complete;
 mod control;
 mod copy;
 mod counters;
+mod direct;
 mod disks;
 mod dispatch;
 mod exchange;
@@ -52,11 +53,13 @@ mod state;
 mod write;
 
 pub(crate) use copy::{enter as copy_part, Copied, Part as CopyPart};
+pub(crate) use direct::Courier;
 pub(crate) use exchange::{Confirmed, Outgoing, Payload};
 pub(crate) use front::{device_name, FrontDisk};
 pub(crate) use log::Step;
 pub(crate) use rescue::{arrived, Reads};
 
+use direct::Turn;
 use disks::Disks;
 
 use crate::{
@@ -109,6 +112,9 @@ pub(crate) struct Volume {
     /// Raised when there is something to send; the sender of each leg waits for its own.
     #[pin]
     outgoing: [Event; MAX_LEGS],
+    /// Held by whoever sends on a leg.
+    #[pin]
+    turns: [Mutex<Turn>; MAX_LEGS],
     /// Raised when a copy has ended or copying may begin; the resync of each leg waits for its own.
     #[pin]
     copied: [Event; MAX_LEGS],
@@ -190,6 +196,7 @@ impl Volume {
                 state <- crate::new_irq_lock!(state, c"netraid_volume"),
                 work <- Event::new(),
                 outgoing <- pin_init_array_from_fn(|_| Event::new()),
+                turns <- pin_init_array_from_fn(|_| new_mutex!(Turn::NONE, "netraid_turn")),
                 copied <- pin_init_array_from_fn(|_| Event::new()),
                 settled <- Event::new(),
                 journal <- Event::new(),

@@ -11,8 +11,8 @@ use super::{
 use crate::meta::maps::{LegMaps, Map};
 use kernel::prelude::*;
 use netraid_core::{
-    bitmap::Bitmap, fifo::Fifo, inflight::Slot, lag::Lag, legs::LegNumber, recent::Marker, state::Congestion,
-    wire::Kind,
+    bitmap::Bitmap, fifo::Fifo, inflight::Slot, lag::Lag, legs::LegNumber, recent::Marker, solo::Solo,
+    state::Congestion, wire::Kind,
 };
 
 /// The state of a leg.
@@ -47,6 +47,7 @@ pub(super) struct Remote {
     pub(super) queue: Fifo<Slot, KVVec<Slot>>,
     control: Control,
     pub(super) outstanding: u32,
+    solo: Solo,
     /// Those of them that an application made, or was told are done.
     pub(super) lag: Lag,
     /// The leg is to be given up rather than have a write wait for others.
@@ -101,6 +102,7 @@ impl Remote {
             queue: Fifo::new(KVVec::from_elem(Slot::from_number(0), capacity, GFP_KERNEL)?),
             control: Control::default(),
             outstanding: 0,
+            solo: Solo::default(),
             lag: Lag::default(),
             gives_way: false,
             congested: false,
@@ -129,6 +131,7 @@ impl Remote {
             request.remote.queue(leg);
             request.set_seq(leg, self.next_seq);
             request.queued_ms = now_ms;
+            self.solo.begin(self.outstanding);
             if self.outstanding == 0 {
                 self.progress_ms = now_ms;
             }
@@ -196,6 +199,16 @@ impl Remote {
     /// Whether the target has still to be told that a resync begins.
     pub(super) fn waits_to_start(&self) -> bool {
         self.control.holds(Kind::ResyncStart)
+    }
+
+    /// Whether the leg has one request under way, and mostly has.
+    pub(super) fn is_solo(&self) -> bool {
+        self.outstanding == 1 && self.solo.is_likely()
+    }
+
+    /// The same, and that one waits to be sent, and nothing else does.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_solo() && self.queue.len() == 1 && self.control.is_empty()
     }
 
     /// The next message without data.

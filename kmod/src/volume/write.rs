@@ -4,7 +4,7 @@
 
 use super::{
     begin::Begun,
-    now, shadow,
+    direct, now, shadow,
     state::{Entered, Request, State},
     Volume,
 };
@@ -122,12 +122,23 @@ pub(super) fn begin(volume: &Volume, mut state: IrqGuard<'_, State>, slot: Slot,
         }
     }
     let congested = state.remotes.those(|remote| remote.congested);
-    let child = state.request(slot).and_then(|request| request.child.take());
+    let request = state.request(slot);
+    let short = request
+        .as_ref()
+        .is_some_and(|request| request.data_len() <= direct::LONGEST.into());
+    let child = request.and_then(|request| request.child.take());
+    let alone = state.remotes.those(|remote| short && remote.is_alone());
     drop(state);
     for leg in congested.iter() {
         volume.raise_copied(leg);
     }
-    volume.raise_all_outgoing(live);
+    for leg in live.iter() {
+        if alone.contains(leg) {
+            volume.send_or_raise(leg);
+        } else {
+            volume.raise_outgoing(leg);
+        }
+    }
     match child {
         // The disk is not asked any more, or is another one now.
         Some(_) if begun == Begun::Legs => {}

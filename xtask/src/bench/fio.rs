@@ -19,7 +19,8 @@ pub(super) struct Sample {
     pub(super) bytes_per_second: f64,
     /// Bytes written in all.
     pub(super) bytes_written: f64,
-    /// Time that half of the operations took at most, in microseconds; of the writes, where there are any.
+    /// Time that half of the operations took at most from their submission on, in microseconds; of the writes, where there
+    /// are any.
     pub(super) p50_us: f64,
     /// The same of 99 of 100.
     pub(super) p99_us: f64,
@@ -32,7 +33,8 @@ pub(super) struct Sample {
 pub(super) fn command(case: &Case, device: &str, milliseconds: u32) -> String {
     format!(
         "fio --name={} --filename={device} --direct=1 --ioengine=libaio --size={SPAN} --norandommap \
-         --time_based --runtime={milliseconds}ms --group_reporting --percentile_list=50:99:99.9 --output-format=json {}",
+         --time_based --runtime={milliseconds}ms --group_reporting --lat_percentiles=1 \
+         --clat_percentiles=0 --percentile_list=50:99:99.9 --output-format=json {}",
         case.name,
         case.fio.join(" ")
     )
@@ -62,7 +64,7 @@ pub(super) fn parse(text: &str) -> Result<Sample> {
     let iops = both("iops")?;
     ensure!(iops > 0.0, "fio completed no operation");
     let percentile = |key: &str| -> Result<f64> {
-        let nanoseconds = job[of]["clat_ns"]["percentile"][key].as_f64();
+        let nanoseconds = job[of]["lat_ns"]["percentile"][key].as_f64();
         Ok(nanoseconds.with_context(|| format!("fio's JSON lacks percentile {key} of {of}"))? / 1e3)
     };
     Ok(Sample {
@@ -85,7 +87,7 @@ mod tests {
     fn side(ios: u32, iops: f64, percentile: u32) -> serde_json::Value {
         json!({
             "total_ios": ios, "iops": iops, "bw_bytes": iops * 4096.0, "io_bytes": u64::from(ios) * 4096,
-            "clat_ns": { "percentile": {
+            "lat_ns": { "percentile": {
                 "50.000000": percentile, "99.000000": percentile * 2, "99.900000": percentile * 3
             }}
         })

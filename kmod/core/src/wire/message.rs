@@ -3,8 +3,9 @@
 //! The payloads of acknowledgements, replies and maps.
 
 use super::codec::{text_len, Reader, Writer};
-use super::{Kind, WireError};
+use super::{Header, Kind, WireError, HEADER_LEN};
 use crate::name::{Text, TEXT_MAX};
+use crate::xxh64::checksum;
 
 /// Bytes of one [`Ack`].
 pub const ACK_LEN: usize = 16;
@@ -111,6 +112,21 @@ impl Ack {
         let mut reader = Reader::new(payload);
         core::iter::from_fn(move || reader.array().map(|bytes| Self::decode(&bytes)))
     }
+}
+
+/// The payload of a message of confirmations that is the first of what has arrived, if all of it has, undamaged. Of
+/// anything else whoever reads it finds out what it is. `agreed`: both sides have [`features::PAYLOAD_CHECKSUM`].
+///
+/// [`features::PAYLOAD_CHECKSUM`]: super::features::PAYLOAD_CHECKSUM
+#[must_use]
+pub fn leading_acks(arrived: &[u8], agreed: bool) -> Option<&[u8]> {
+    let (header, rest) = arrived.split_first_chunk::<HEADER_LEN>()?;
+    let header = Header::decode(header).ok().filter(|header| header.kind == Kind::Ack)?;
+    let payload = rest.get(..usize::try_from(header.len).ok()?)?;
+    if header.has_payload_checksum(agreed) {
+        header.check_payload(checksum(payload)).ok()?;
+    }
+    Some(payload)
 }
 
 /// The words of a map payload, in order; a rest that is no word is ignored.

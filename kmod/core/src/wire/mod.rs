@@ -116,7 +116,7 @@ pub use greeting::{HelloFlags, WelcomeFlags};
 pub use header::Header;
 pub use hello::{Hello, HELLO_LEN, HELLO_MIN_LEN};
 pub use kind::{Flags, Kind};
-pub use message::{map_words, Ack, AckStatus, Reply, ReplyStatus};
+pub use message::{leading_acks, map_words, Ack, AckStatus, Reply, ReplyStatus};
 pub use message::{ACKS_MAX, ACK_LEN, DIGEST_LEN, MAP_MAX_LEN, MAP_MAX_WORDS, REPLY_MAX_LEN, REPLY_MIN_LEN};
 pub use refuse::{Refuse, RefuseCode, REFUSE_MAX_LEN, REFUSE_MIN_LEN};
 pub use welcome::{Welcome, WELCOME_LEN, WELCOME_MIN_LEN};

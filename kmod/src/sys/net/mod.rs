@@ -5,7 +5,9 @@
 //! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
 
 mod addr;
+mod ear;
 mod socket;
 
 pub(crate) use addr::{Address, NetNs};
+pub(crate) use ear::{Ear, Heard, Listening};
 pub(crate) use socket::{Head, Listener, Manner, Socket};

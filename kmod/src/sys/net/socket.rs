@@ -90,6 +90,10 @@ impl Socket {
         Ok(socket)
     }
 
+    pub(super) fn as_ptr(&self) -> *mut bindings::socket {
+        self.0.as_ptr()
+    }
+
     /// Connects; sleeps for at most `timeout_ms`.
     ///
     /// # Errors
@@ -210,6 +214,12 @@ impl Socket {
         patient: &dyn Fn() -> bool,
     ) -> Result {
         self.send_raw(head, bio.rewound(), bio.len(), manner, patient)
+    }
+
+    /// Whether so many bytes can be sent without a wait. Any context; a moment old.
+    pub(crate) fn has_room(&self, bytes: u32) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bind::netraid_sock_has_room(self.0.as_ptr(), bytes) }
     }
 
     /// Sends what was kept for more to come.
