@@ -41,6 +41,9 @@ impl Bugs {
     /// A leg that is taken away and the journal begin a generation each, and note them in another order than on the disk.
     pub(crate) const UNEXTEND_GENERATION: Self = Self(1 << 11);
 
+    /// A target that said that it loses nothing confirms although its disk has a cache now.
+    pub(crate) const BROKEN_WORD: Self = Self(1 << 12);
+
     /// Whether all of `other` are among them.
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0

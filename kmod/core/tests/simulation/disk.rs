@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Disks with a volatile cache, and what is known of everything that was ever written to them.
+//! Disks, most with a volatile cache, and what is known of everything that was ever written to them.
 
 use super::rng::Rng;
 
@@ -33,6 +33,8 @@ pub(crate) struct Disk {
     cache: Vec<Cached>,
     visible: [Version; CHUNKS],
     clock: u64,
+    /// It has a cache that loses what is in it with the power.
+    pub(crate) is_cached: bool,
 }
 
 impl Disk {
@@ -42,6 +44,7 @@ impl Disk {
             cache: Vec::new(),
             visible: stable,
             clock: 0,
+            is_cached: true,
         }
     }
 
@@ -68,7 +71,7 @@ impl Disk {
         self.clock
     }
 
-    /// A write is done: in the cache.
+    /// A write is done: in the cache, if there is one.
     pub(crate) fn finish(&mut self, id: u64) {
         self.clock += 1;
         let at = self.clock;
@@ -76,6 +79,17 @@ impl Disk {
             if it.id == id {
                 it.at = at;
             }
+        }
+        if !self.is_cached {
+            self.flush(at);
+        }
+    }
+
+    /// The cache is switched on or off.
+    pub(crate) fn set_cached(&mut self, is_cached: bool) {
+        self.is_cached = is_cached;
+        if !is_cached {
+            self.flush(self.clock);
         }
     }
 

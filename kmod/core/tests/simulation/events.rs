@@ -54,6 +54,8 @@ pub(crate) enum Event {
     /// The power fails at one of the next writes of metadata.
     Fuse(usize, u8, u64),
     Boot(usize),
+    /// The cache of the disk is switched on or off.
+    Cache(usize, bool),
     // Operators.
     Start(usize, StartMode, bool),
     /// The operation under way goes on; a question is heard or not.
@@ -144,6 +146,7 @@ impl World {
                 self.nodes[node].luck = luck;
             }
             Event::Boot(_) => self.boot(node),
+            Event::Cache(_, on) => self.nodes[node].disk.set_cached(on),
             _ => return self.operate(event, node),
         }
         Ok(())
@@ -353,6 +356,7 @@ impl Event {
             | Self::Crash(node, _)
             | Self::Fuse(node, ..)
             | Self::Boot(node)
+            | Self::Cache(node, _)
             | Self::Start(node, ..)
             | Self::Proceed(node, _)
             | Self::Stop(node)

@@ -164,3 +164,20 @@ fn two_that_start_at_the_same_time_do_not_both_become_source() {
         then_calm!(world => Proceed(0, true), Proceed(1, true));
     });
 }
+
+#[test]
+fn a_target_that_said_that_it_loses_nothing_keeps_its_word() {
+    let config = Config {
+        cacheless: 0b11,
+        ..EQUAL
+    };
+    found(Bugs::BROKEN_WORD, config, "without what was promised", |world| {
+        calm(world);
+        tell!(world => Cache(1, true));
+        then_calm!(world => Write(0, 3));
+        then_calm!(world => Flush(0));
+        then_calm!(world => Crash(1, ALL_LOST), Lose(0, 1, 0, Source));
+        then_calm!(world => Demote(0));
+        then_calm!(world => Boot(1), Start(1, StartMode::Source, false));
+    });
+}

@@ -7,11 +7,11 @@ use super::meta::{generations, geometry, Meta};
 use super::node::{Active, Node, Op};
 use super::world::{name, node_name, World, PORT};
 use netraid_core::{
-    handshake::{generations_of_target, target_decide, ConnectedSource, TargetFacts, Verdict},
+    handshake::{generations_of_target, target_decide, target_features, ConnectedSource, TargetFacts, Verdict},
     meta::MetaFlags,
     name::Text,
     ownership::{Answer, Heard, Peer},
-    wire::{Hello, HelloFlags, Id, Refuse, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID, VERSION_MINOR},
+    wire::{features, Hello, HelloFlags, Id, Refuse, Welcome, WelcomeFlags, MAX_PAYLOAD, NO_ID, VERSION_MINOR},
 };
 
 const SESSION: u64 = 7;
@@ -27,7 +27,7 @@ pub(crate) fn hello(node: usize, it: &Node, flags: HelloFlags) -> Hello {
             .with(HelloFlags::PREPARED, it.meta.has(MetaFlags::PREPARED))
             .with(HelloFlags::NEW, it.meta.has(MetaFlags::NEW))
             .with(HelloFlags::OWNER, it.meta.has(MetaFlags::LAST_OWNER)),
-        features: 0,
+        features: features::DURABLE,
         mirror_uuid: sb.mirror_uuid,
         node_uuid: it.uuid,
         instance: it.instance,
@@ -77,7 +77,7 @@ pub(crate) fn welcome_of(node: usize, it: &Node, meta: &Meta, asks: &Id, has_map
         flags: said
             .with(WelcomeFlags::FRESH, mine.current == 0)
             .with(WelcomeFlags::HAS_MAP, has_map),
-        features: 0,
+        features: target_features(it.disk.is_cached) & features::DURABLE,
         node_uuid: it.uuid,
         instance: it.instance,
         known_instance: NO_ID,
@@ -100,7 +100,7 @@ pub(crate) fn source_facts(meta: &Meta, target: &Id, paused: bool) -> netraid_co
     let peer = meta.peer();
     netraid_core::handshake::SourceFacts {
         session: SESSION,
-        features: 0,
+        features: features::DURABLE,
         size: geometry().size(),
         logical_block_size: BLOCK,
         mine: meta.generations(target),

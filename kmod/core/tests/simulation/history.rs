@@ -57,6 +57,7 @@ pub(crate) fn random(seed: u64, bugs: Bugs) -> Outcome {
         new: !no_bitmap && rng.one_in(5),
         prepared: rng.one_in(6),
         no_bitmap,
+        cacheless: [0, 0, 0b1111, rng.below(16) as u8][rng.below(4)],
         bugs,
     };
     let climate = Climate::of(&mut rng);
@@ -189,6 +190,8 @@ impl Run {
         let luck = self.rng.next() % 1000;
         let event = if !self.world.nodes[node].up {
             Event::Boot(node)
+        } else if self.rng.one_in(8) {
+            Event::Cache(node, self.rng.one_in(2))
         } else if self.rng.one_in(3) {
             Event::Fuse(node, self.rng.below(4) as u8, luck)
         } else {

@@ -129,6 +129,8 @@ pub(crate) struct Target {
     pub(crate) gives_way: bool,
     /// It is about to be a source, and accepts none.
     pub(crate) promoting: bool,
+    /// It told its source that what it confirms is on stable storage.
+    pub(crate) said_durable: bool,
     /// The answer of the source to the wish to take over.
     pub(crate) granted: Option<bool>,
     /// The past of the source, as it greeted.

@@ -303,6 +303,7 @@ impl World {
         it.instance = instance;
         it.door = false;
         it.active = Active::Target(Box::new(Target {
+            said_durable: false,
             paused: own_marks(&it.meta),
             ..Target::default()
         }));

@@ -12,7 +12,7 @@ use netraid_core::{
     handshake::{source_decide, Copying, Plan},
     leg::{Action, Event, Greeting, State},
     meta::{MetaFlags, PeerFlags},
-    wire::{HelloFlags, Kind, RefuseCode, Welcome},
+    wire::{features, HelloFlags, Kind, RefuseCode, Welcome},
 };
 
 impl World {
@@ -251,9 +251,11 @@ impl World {
             theirs: welcome.generation,
             covered: prepare.agreement.covered,
         };
+        let durable = prepare.welcome.features & features::DURABLE != 0;
         prepare.noted = true;
         if let Some(source) = self.nodes[node].source() {
             source.volume.announced = announced;
+            source.volume.durable = durable;
             if let Some(leg) = &mut source.leg {
                 leg.prepare = Some(prepare);
             }

@@ -12,7 +12,7 @@ use netraid_core::{
     generation::{rotate, take_over},
     handshake::Verdict,
     meta::{MetaFlags, PeerFlags, Superblock},
-    wire::{Hello, Id, Kind, RefuseCode},
+    wire::{features, Hello, Id, Kind, RefuseCode},
 };
 
 /// As `target_accept::bind`, but for the sizes.
@@ -130,8 +130,10 @@ impl World {
         )?;
         let welcome = greeting::welcome(node, it, &hello.node_uuid);
         let gives_way = it.meta.has(MetaFlags::YIELDED);
+        let said_durable = welcome.features & hello.features & features::DURABLE != 0;
         if let Some(target) = it.target() {
             target.conn = Some(conn);
+            target.said_durable = said_durable;
             target.connected = true;
             target.in_sync = false;
             target.warm = false;
@@ -283,6 +285,12 @@ impl World {
             it.disk.flush(done.local);
         } else {
             it.disk.finish(done.local);
+        }
+        // One of an earlier connection is told nobody.
+        let current = target.conn == Some(done.conn) && target.connected;
+        if current && target.said_durable && it.disk.is_cached && !self.config.bugs.has(Bugs::BROKEN_WORD) {
+            self.counts.broken_words += 1;
+            return self.target_loses(node);
         }
         self.send_to_source(done.conn, Message::Ack(done.seq));
     }

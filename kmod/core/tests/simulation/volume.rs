@@ -7,7 +7,11 @@
 use super::bugs::Bugs;
 use super::disk::{Disk, Mask, Version};
 use super::meta::{Map, Maps, Meta, Which};
-use netraid_core::{marks::BlockWords, request::Part, wire::Kind};
+use netraid_core::{
+    marks::BlockWords,
+    request::{flush_is_moot, Part},
+    wire::Kind,
+};
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +133,10 @@ pub(crate) struct Volume {
     pub(crate) lazily: Option<(Which, u64)>,
     pub(crate) task: Option<Task>,
     pub(crate) live: bool,
+    /// What the target confirms is on stable storage.
+    pub(crate) durable: bool,
+    /// Flushes that were not sent for that.
+    pub(crate) moot: u64,
     pub(crate) draining: bool,
     pub(crate) every_chunk: bool,
     pub(crate) bugs: Bugs,
@@ -164,6 +172,8 @@ impl Volume {
             lazily: None,
             task: None,
             live: false,
+            durable: false,
+            moot: 0,
             draining: false,
             every_chunk: !meta.has_maps(),
             bugs: meta.bugs,
@@ -254,9 +264,11 @@ impl Volume {
         let request = self.request(id).unwrap();
         request.waiting = false;
         request.local = Some(local);
-        if live {
+        let moot = work == Work::Flush && flush_is_moot(true, self.durable);
+        if live && !moot {
             self.queue(id);
         }
+        self.moot += u64::from(live && moot);
     }
 
     /// A flush that the leg does not take part in may end once that is on record, unless everything is durable there.

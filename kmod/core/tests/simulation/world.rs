@@ -24,6 +24,8 @@ pub(crate) struct Config {
     /// The first copies are equal.
     pub(crate) prepared: bool,
     pub(crate) no_bitmap: bool,
+    /// A bit for each machine whose disk has no cache.
+    pub(crate) cacheless: u8,
     pub(crate) bugs: Bugs,
 }
 
@@ -34,6 +36,7 @@ impl Config {
         new: false,
         prepared: false,
         no_bitmap: false,
+        cacheless: 0,
         bugs: Bugs::NONE,
     };
 }
@@ -57,6 +60,10 @@ pub(crate) struct Counts {
     pub(crate) promised: u64,
     /// Promised ones that an operator or a documented rule gave up.
     pub(crate) given_up: u64,
+    /// Flushes that had nothing to wait for at a target.
+    pub(crate) moot: u64,
+    /// Connections given up by a target that could not keep its word any more.
+    pub(crate) broken_words: u64,
 }
 
 impl Counts {
@@ -73,6 +80,8 @@ impl Counts {
             (&mut self.newer, other.newer),
             (&mut self.promised, other.promised),
             (&mut self.given_up, other.given_up),
+            (&mut self.moot, other.moot),
+            (&mut self.broken_words, other.broken_words),
         ];
         for (sum, value) in pairs {
             *sum += value;
@@ -128,7 +137,9 @@ impl World {
                     *chunk = world.ledger.version(None);
                 }
             }
-            let made = world.node(node, Disk::new(content));
+            let mut disk = Disk::new(content);
+            disk.is_cached = config.cacheless & 1 << node == 0;
+            let made = world.node(node, disk);
             world.nodes.push(made);
             world.open_first(node);
         }
@@ -338,6 +349,9 @@ impl World {
     pub(crate) fn take_ended(&mut self, node: usize) {
         let it = &mut self.nodes[node];
         let is_source = matches!(it.active, Active::Source(_));
+        if let Some(volume) = it.volume() {
+            self.counts.moot += std::mem::take(&mut volume.moot);
+        }
         let Some(volume) = it.volume().filter(|it| !it.ended.is_empty()) else {
             return;
         };
