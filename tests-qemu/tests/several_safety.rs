@@ -4,7 +4,7 @@
 
 use anyhow::{ensure, Result};
 use serde_json::Value;
-use tests_qemu::{workload::Plan, Cluster, Node, Workload, MIB};
+use tests_qemu::{patience::LinkTiming, workload::Plan, Cluster, Node, Workload, MIB};
 
 use crate::{
     async_leg::LASTING,
@@ -98,10 +98,10 @@ fn two_targets_lost_at_once_leave_the_third_in_step(cluster: &Cluster) -> Result
     };
     eve.ctl(&format!("create data --disk /dev/vdb {MAPPED} {LASTING}"))
         .ok()?;
-    let (soon, later) = ("--heartbeat 200 --timeout 1000", "--heartbeat 200 --timeout 4000");
+    let (soon, later) = (LinkTiming::new(200, 1000), LinkTiming::new(200, 4000));
     for (target, timing) in [(adam, soon), (seth, later)] {
         target.ctl(&format!("join data --disk /dev/vdb --yes {timing}")).ok()?;
-        extend(eve, target, timing)?;
+        extend(eve, target, &timing.to_string())?;
     }
     let bits = join_on(abel, &LASTING.to_string())?;
     extend(eve, abel, &LASTING.to_string())?;
