@@ -9,8 +9,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use netraid_core::crc32c::crc32c;
-use netraid_core::wire::{map_words, Ack, Header, Hello, Kind, Refuse, Reply, Welcome};
+use netraid_core::wire::{leading_acks, map_words, Ack, Header, Hello, Kind, Refuse, Reply, Welcome};
 use netraid_core::wire::{ACKS_MAX, HEADER_LEN, MAP_MAX_WORDS, MAX_CONTROL, MAX_PAYLOAD, REPLY_MAX_LEN};
+use netraid_core::xxh64::checksum;
 
 const SIZE: u64 = 64 << 20;
 const WORDS: u64 = 16;
@@ -65,6 +66,10 @@ fn payload(header: &Header, data: &[u8]) {
             for (ack, bytes) in Ack::decode_all(data).zip(data.chunks_exact(16)) {
                 assert_eq!(ack.encode(), bytes);
             }
+            let message = [&header.encode(), data].concat();
+            let damaged = header.has_payload_checksum(false) && header.check_payload(checksum(data)).is_err();
+            assert_eq!(leading_acks(&message, false), (!damaged).then_some(data));
+            assert_eq!(leading_acks(&message[..message.len() - 1], false), None);
         }
         Kind::Map => {
             assert!(map_words(data).count() <= MAP_MAX_WORDS);
