@@ -10,7 +10,7 @@
 use libfuzzer_sys::fuzz_target;
 use netraid_core::crc32c::crc32c;
 use netraid_core::wire::{leading_acks, map_words, Ack, Header, Hello, Kind, Refuse, Reply, Welcome};
-use netraid_core::wire::{ACKS_MAX, HEADER_LEN, MAP_MAX_WORDS, MAX_CONTROL, MAX_PAYLOAD, REPLY_MAX_LEN};
+use netraid_core::wire::{ACKS_MAX, DIGEST_LEN, HEADER_LEN, MAP_MAX_WORDS, MAX_CONTROL, MAX_PAYLOAD, REPLY_MAX_LEN};
 use netraid_core::xxh64::checksum;
 
 const SIZE: u64 = 64 << 20;
@@ -76,6 +76,7 @@ fn payload(header: &Header, data: &[u8]) {
             assert_eq!(map_words(data).count() as u64, header.span);
         }
         Kind::Write | Kind::ReadReply => {}
+        Kind::Compare => assert_eq!(data.len(), DIGEST_LEN),
         _ => assert!(data.is_empty()),
     }
     assert!(data.len() <= MAX_CONTROL.max(MAX_PAYLOAD) as usize);
