@@ -127,6 +127,7 @@ pub fn sources(paths: &Paths, tally: &mut Tally, progress: &Progress) {
         "warnings",
     ];
     tally.count("lints", cargo("Check the lints", &clippy));
+    tally.count("fuzz targets", fuzz_targets(paths, progress));
     let rules = progress.step("Check the house rules", |_| house::check(paths));
     tally.count("house rules", rules);
     tally.count("format of the module", module_format(paths, progress));
@@ -136,6 +137,20 @@ pub fn sources(paths: &Paths, tally: &mut Tally, progress: &Progress) {
 pub fn module(env: &Env, tally: &mut Tally, progress: &Progress) {
     tally.count("generated code", codegen::run(env, true, progress));
     tally.count("lints of the module", kmod::clippy(env, progress));
+}
+
+/// They are a workspace of their own, which only those build who fuzz. To be checked they need not be linked with what
+/// fuzzes, which takes a minute to build.
+fn fuzz_targets(paths: &Paths, progress: &Progress) -> Result<()> {
+    progress.step("Check the fuzz targets", |step| {
+        Cmd::new(cargo())
+            .args(["check", "-q", "--locked", "--bins", "--manifest-path"])
+            .args(["kmod/core/fuzz/Cargo.toml", "--target-dir", "target/fuzz"])
+            .env("CUSTOM_LIBFUZZER_PATH", "/dev/null")
+            .dir(&paths.checkout)
+            .run(step)
+            .map(drop)
+    })
 }
 
 /// The module is no cargo package, so `cargo fmt` does not see it.

@@ -48,6 +48,7 @@ fn source(welcome: &Welcome) -> SourceFacts {
         known_node: welcome.node_uuid,
         known_instance: welcome.instance,
         prepared: false,
+        shared: false,
         is_new: false,
         paused: false,
         full: false,
