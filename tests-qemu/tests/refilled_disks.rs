@@ -36,7 +36,9 @@ fn given_up<'a>(cluster: &'a Cluster, seed: u64) -> Result<(Fixture<'a>, Workloa
 fn half_filled<'a>(cluster: &'a Cluster, seed: u64) -> Result<(Fixture<'a>, Workload)> {
     let (it, workload) = given_up(cluster, seed)?;
     let eve = it.mirror.source;
-    eve.ctl("set data resync-rate 1M").ok()?;
+    // What follows has to be done before it is full.
+    let rate = if cluster.debug() { "256K" } else { "1M" };
+    eve.ctl(&format!("set data resync-rate {rate}")).ok()?;
     it.source.does(Does::All)?;
     eve.ctl("attach data --yes").ok()?;
     refused(eve, "attach data --yes", &["is being filled"])?;
