@@ -13,8 +13,8 @@ use kernel::sync::{
 };
 use netraid_core::{legs::LegNumber, name::Text};
 
-/// The longest data that is sent so, bytes. What is longer takes the processor from the application for longer than a
-/// switch to another thread does.
+/// The longest data that is sent so, bytes: to copy more into the socket takes longer than to wake a thread. 4 KiB were
+/// measured with `cargo xtask bench`, and are faster so; where the border is nobody measured.
 pub(super) const LONGEST: u32 = 16 << 10;
 
 /// A connection, for those who know nothing of legs.
